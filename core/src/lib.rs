@@ -1,0 +1,12 @@
+//! Kubernetes Services as a library.
+#![no_std]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod dataplane;
+pub mod model;
+pub mod net;
+pub mod packet;
+pub mod service;

@@ -1,0 +1,61 @@
+//! discovery.k8s.io/v1 EndpointSlice.
+
+use super::ObjectKey;
+use crate::net::{Family, Protocol};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+/// `conditions` of an endpoint, with the API's defaults for what is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Conditions {
+    /// `ready`; absent means true.
+    pub ready: bool,
+    /// `serving`; absent means the value of `ready`.
+    pub serving: bool,
+    /// `terminating`; absent means false.
+    pub terminating: bool,
+}
+
+/// One endpoint of a slice. Only `addresses[0]` counts, as in kube-proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SliceEndpoint {
+    /// `addresses[0]`, of the slice's family.
+    pub address: IpAddr,
+    /// `conditions`.
+    pub conditions: Conditions,
+    /// `nodeName`.
+    pub node_name: Option<String>,
+    /// `hints.forZones[].name`; empty if there are none.
+    pub zone_hints: Vec<String>,
+    /// `hints.forNodes[].name`; empty if there are none.
+    pub node_hints: Vec<String>,
+}
+
+/// One port of a slice; ports without name, or with port nil or 0, have been left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// `name`; matched with the ServicePort's name.
+    pub name: String,
+    /// `protocol`; matched with the ServicePort's protocol.
+    pub protocol: Protocol,
+    /// `port`, never 0: the resolved target port.
+    pub port: u16,
+}
+
+/// Endpoints of one Service in one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// Namespace and name of the slice itself.
+    pub key: ObjectKey,
+    /// Label `kubernetes.io/service-name`: the Service, in the slice's namespace.
+    pub service_name: String,
+    /// Label `service.kubernetes.io/headless` is present: kube-proxy does not see the slice.
+    pub headless: bool,
+    /// `addressType`; FQDN slices are not represented.
+    pub family: Family,
+    /// `endpoints`.
+    pub endpoints: Vec<SliceEndpoint>,
+    /// `ports`.
+    pub ports: Vec<EndpointPort>,
+}

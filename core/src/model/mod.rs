@@ -1,0 +1,14 @@
+//! Validated Kubernetes objects: what the dataplane needs of them and nothing else. No serde here.
+//!
+//! A value of these types is sound by construction of whoever converts (`k8s`): addresses parse, ports are in
+//! range, enumerations are known. What was wrong is a [`Rejection`], and costs nobody else anything.
+
+mod endpoint_slice;
+mod node;
+mod object;
+mod service;
+
+pub use endpoint_slice::{Conditions, EndpointPort, EndpointSlice, SliceEndpoint};
+pub use node::Node;
+pub use object::{Kind, ObjectKey, ObjectRef, Rejection};
+pub use service::{Ingress, Service, ServicePort, TrafficPolicy};

@@ -1,0 +1,104 @@
+//! Address families. Hot code is written once, generic over [`Address`], and compiled twice.
+
+use core::fmt::{Debug, Display};
+use core::hash::Hash;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// IPv4 or IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// RFC 791.
+    Ipv4,
+    /// RFC 8200.
+    Ipv6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+}
+
+mod sealed {
+    #[expect(
+        unnameable_types,
+        reason = "what cannot be named cannot be implemented elsewhere"
+    )]
+    pub trait Sealed {}
+    impl Sealed for core::net::Ipv4Addr {}
+    impl Sealed for core::net::Ipv6Addr {}
+}
+
+/// An address of one family, known at compile time. Implemented by [`Ipv4Addr`] and [`Ipv6Addr`] only.
+pub trait Address:
+    Copy + Eq + Ord + Hash + Debug + Display + Into<IpAddr> + Send + Sync + sealed::Sealed + 'static
+{
+    /// The family.
+    const FAMILY: Family;
+    /// The all-zero address.
+    const UNSPECIFIED: Self;
+    /// The address as two 64-bit words, high word first; an IPv4 address is the low half of the low word.
+    fn to_words(self) -> [u64; 2];
+    /// The inverse of [`Address::to_words`].
+    fn from_words(words: [u64; 2]) -> Self;
+    /// `Some` if the address is of this family.
+    fn from_ip(ip: IpAddr) -> Option<Self>;
+}
+
+impl Address for Ipv4Addr {
+    const FAMILY: Family = Family::Ipv4;
+    const UNSPECIFIED: Self = Self::UNSPECIFIED;
+
+    #[inline]
+    fn to_words(self) -> [u64; 2] {
+        [0, u64::from(self.to_bits())]
+    }
+
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the low half is the address"
+    )]
+    fn from_words(words: [u64; 2]) -> Self {
+        Self::from_bits(words[1] as u32)
+    }
+
+    fn from_ip(ip: IpAddr) -> Option<Self> {
+        match ip {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
+    }
+}
+
+impl Address for Ipv6Addr {
+    const FAMILY: Family = Family::Ipv6;
+    const UNSPECIFIED: Self = Self::UNSPECIFIED;
+
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "each half is taken on its own"
+    )]
+    fn to_words(self) -> [u64; 2] {
+        let bits = self.to_bits();
+        [(bits >> 64) as u64, bits as u64]
+    }
+
+    #[inline]
+    fn from_words(words: [u64; 2]) -> Self {
+        Self::from_bits((u128::from(words[0]) << 64) | u128::from(words[1]))
+    }
+
+    fn from_ip(ip: IpAddr) -> Option<Self> {
+        match ip {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The vocabulary every layer shares: addresses, protocols, tuples, prefixes, time, ids.
+//!
+//! Addresses are [`core::net`]'s own types, host order never appears, and time is an argument.
+
+mod address;
+mod ids;
+mod prefix;
+mod protocol;
+mod time;
+mod tuple;
+mod verdict;
+
+pub use address::{Address, Family};
+pub use ids::{EndpointId, Generation, ServiceId};
+pub use prefix::{ParsePrefixError, Prefix};
+pub use protocol::Protocol;
+pub use time::Instant;
+pub use tuple::{Direction, Tuple};
+pub use verdict::{DropReason, Verdict};

@@ -1,0 +1,95 @@
+//! What names a connection on the wire.
+
+use super::{Address, Protocol};
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+/// Source and destination of a packet of one transport protocol, as seen on the wire.
+///
+/// `A` is [`core::net::Ipv4Addr`] or [`core::net::Ipv6Addr`] on the hot path and [`IpAddr`] off it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tuple<A> {
+    /// Who sent it.
+    pub source: A,
+    /// Whom it is for.
+    pub destination: A,
+    /// The sender's port.
+    pub source_port: u16,
+    /// The receiver's port.
+    pub destination_port: u16,
+    /// The transport protocol.
+    pub protocol: Protocol,
+}
+
+/// Netfilter's two directions of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Direction {
+    /// From the client that opened the connection.
+    Original = 0,
+    /// From the endpoint.
+    Reply = 1,
+}
+
+impl Direction {
+    /// The opposite direction.
+    #[must_use]
+    #[inline]
+    pub const fn reverse(self) -> Self {
+        match self {
+            Self::Original => Self::Reply,
+            Self::Reply => Self::Original,
+        }
+    }
+}
+
+impl<A: Copy> Tuple<A> {
+    /// Source and destination exchanged: the tuple of an answer where nothing is translated.
+    #[must_use]
+    #[inline]
+    pub const fn reverse(self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            protocol: self.protocol,
+        }
+    }
+}
+
+impl<A: Address> Tuple<A> {
+    /// The same tuple with the family forgotten.
+    #[must_use]
+    pub fn to_ip(self) -> Tuple<IpAddr> {
+        Tuple {
+            source: self.source.into(),
+            destination: self.destination.into(),
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            protocol: self.protocol,
+        }
+    }
+}
+
+impl Tuple<IpAddr> {
+    /// The same tuple in family `A`; `None` unless both addresses are of it.
+    #[must_use]
+    pub fn of_family<A: Address>(self) -> Option<Tuple<A>> {
+        Some(Tuple {
+            source: A::from_ip(self.source)?,
+            destination: A::from_ip(self.destination)?,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            protocol: self.protocol,
+        })
+    }
+}
+
+impl<A: Copy + Into<IpAddr>> fmt::Display for Tuple<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = SocketAddr::new(self.source.into(), self.source_port);
+        let destination = SocketAddr::new(self.destination.into(), self.destination_port);
+        write!(f, "{} {source} -> {destination}", self.protocol)
+    }
+}

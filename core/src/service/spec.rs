@@ -1,0 +1,114 @@
+//! What a control plane says of one ServicePort and of the node. `plan` compiles to this; an appliance with
+//! its own control plane writes it directly.
+
+use crate::net::{Prefix, Protocol};
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Who sent a packet, as far as traffic policy tells senders apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum SourceClass {
+    /// A pod, recognised by [`NodeSpec::pod_prefixes`].
+    Pod = 0,
+    /// This node itself: the source is one of [`NodeSpec::addresses`].
+    Node = 1,
+    /// Everybody else.
+    Outside = 2,
+}
+
+/// Which of a ServicePort's two endpoint sets (KEP-1669, `CategorizeEndpoints`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum EndpointSet {
+    /// The set of traffic policy Cluster.
+    Cluster = 0,
+    /// The set of traffic policy Local: endpoints on this node.
+    Local = 1,
+}
+
+/// What a frontend does for one class of senders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceRule {
+    /// Which endpoints may be chosen.
+    pub set: EndpointSet,
+    /// Is the source translated to the node's address too? (A hairpin always is.)
+    pub masquerade: bool,
+}
+
+/// What kind of door into a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum FrontendKind {
+    /// `spec.clusterIPs`.
+    ClusterIp = 0,
+    /// `spec.ports[].nodePort` on one of the node's addresses.
+    NodePort = 1,
+    /// `spec.externalIPs`.
+    ExternalIp = 2,
+    /// `status.loadBalancer.ingress[].ip`.
+    LoadBalancer = 3,
+}
+
+/// One (address, port) at which a ServicePort is served; the protocol is the ServicePort's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Frontend {
+    /// The address; never unspecified.
+    pub address: IpAddr,
+    /// The port; never 0.
+    pub port: u16,
+    /// What kind of door.
+    pub kind: FrontendKind,
+    /// The rule for each [`SourceClass`], indexed by its number.
+    pub rules: [SourceRule; 3],
+    /// If not empty, senders outside all of these are dropped.
+    pub source_ranges: Vec<Prefix>,
+}
+
+/// One endpoint of a ServicePort that is serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointSpec {
+    /// Its address, of the frontends' family.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// Is it on this node?
+    pub local: bool,
+    /// May it be chosen for new connections by policy Cluster?
+    pub in_cluster_set: bool,
+    /// May it be chosen for new connections by policy Local?
+    pub in_local_set: bool,
+    /// Given back in [`crate::dataplane::Descriptor::endpoint_tag`].
+    pub tag: u64,
+}
+
+/// One ServicePort in one address family, ready to be served.
+///
+/// A sender whose rule names an empty set is dropped (`NoLocalEndpoint`) if any endpoint is in the other
+/// set, and rejected with ICMP port unreachable otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// The protocol of all frontends and endpoints.
+    pub protocol: Protocol,
+    /// Where it is served, sorted.
+    pub frontends: Vec<Frontend>,
+    /// Every serving endpoint, sorted, those in no set included: connections to them live on.
+    pub endpoints: Vec<EndpointSpec>,
+    /// `sessionAffinity: ClientIP`: for how many seconds a client keeps its endpoint. `None`: no affinity.
+    pub affinity_seconds: Option<u32>,
+}
+
+/// What the table must know of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeSpec {
+    /// The node's own addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Sources in these are pods.
+    pub pod_prefixes: Vec<Prefix>,
+    /// The ServiceCIDRs: an address in them that no Service has is dropped.
+    pub service_prefixes: Vec<Prefix>,
+    /// The source address of masqueraded IPv4 connections; `None`: a connection that needs one is dropped.
+    pub masquerade_ipv4: Option<Ipv4Addr>,
+    /// The same for IPv6.
+    pub masquerade_ipv6: Option<Ipv6Addr>,
+}
