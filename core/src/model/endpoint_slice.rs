@@ -32,10 +32,10 @@ pub struct SliceEndpoint {
     pub node_hints: Vec<String>,
 }
 
-/// One port of a slice; ports without name, or with port nil or 0, have been left out.
+/// One port of a slice; ports that are nil or 0 have been left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointPort {
-    /// `name`; matched with the ServicePort's name.
+    /// `name`; matched with the ServicePort's name. Absent means empty: the API server stores it so.
     pub name: String,
     /// `protocol`; matched with the ServicePort's protocol.
     pub protocol: Protocol,
@@ -58,4 +58,15 @@ pub struct EndpointSlice {
     pub endpoints: Vec<SliceEndpoint>,
     /// `ports`.
     pub ports: Vec<EndpointPort>,
+}
+
+/// v1 Endpoints, the older form of a Service's endpoints, as the slices it amounts to.
+///
+/// Replaced and deleted as one object, however many slices it makes: one per subset and family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Namespace and name, which are the Service's too.
+    pub key: ObjectKey,
+    /// The slices. Their names hold a `#`, which the name of no object of the API can.
+    pub slices: Vec<EndpointSlice>,
 }

@@ -8,7 +8,7 @@ mod node;
 mod object;
 mod service;
 
-pub use endpoint_slice::{Conditions, EndpointPort, EndpointSlice, SliceEndpoint};
+pub use endpoint_slice::{Conditions, EndpointPort, EndpointSlice, Endpoints, SliceEndpoint};
 pub use node::Node;
-pub use object::{Kind, ObjectKey, ObjectRef, Rejection};
+pub use object::{Kind, Object, ObjectKey, ObjectRef, Rejection};
 pub use service::{Ingress, Service, ServicePort, TrafficPolicy};

@@ -1,5 +1,6 @@
 //! What names an object, and what is said of one that cannot be served.
 
+use super::{EndpointSlice, Endpoints, Node, Service};
 use alloc::string::String;
 use core::fmt;
 
@@ -78,6 +79,48 @@ pub struct ObjectRef {
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.key)
+    }
+}
+
+/// One object of any kind served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Object {
+    /// v1 Service.
+    Service(Service),
+    /// discovery.k8s.io/v1 EndpointSlice.
+    EndpointSlice(EndpointSlice),
+    /// v1 Endpoints, as slices.
+    Endpoints(Endpoints),
+    /// v1 Node.
+    Node(Node),
+}
+
+impl Object {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Service(_) => Kind::Service,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Endpoints(_) => Kind::Endpoints,
+            Self::Node(_) => Kind::Node,
+        }
+    }
+
+    /// What names it among all.
+    #[must_use]
+    pub fn reference(&self) -> ObjectRef {
+        let key = match self {
+            Self::Service(service) => service.key.clone(),
+            Self::EndpointSlice(slice) => slice.key.clone(),
+            Self::Endpoints(endpoints) => endpoints.key.clone(),
+            Self::Node(node) => ObjectKey::new("", node.name.as_str()),
+        };
+        ObjectRef {
+            kind: self.kind(),
+            key,
+        }
     }
 }
 
