@@ -10,3 +10,5 @@ pub mod model;
 pub mod net;
 pub mod packet;
 pub mod service;
+pub mod sync;
+pub mod table;

@@ -1,0 +1,9 @@
+//! Hashing into fixed memory: a keyed hash, cache-line buckets, prefetch.
+
+pub mod hash;
+mod index;
+mod prefetch;
+
+pub use hash::HashKey;
+pub use index::{Entry, Index, InsertError, Sameness};
+pub use prefetch::prefetch;
