@@ -1,5 +1,44 @@
 //! Bytes of one packet: parse, rewrite, checksums, ICMP errors.
+//!
+//! [`parse`] accepts or refuses; what it accepted, the other functions can translate without another check
+//! that could fail. Nothing here allocates, panics, reads a clock or knows what a Service is.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::integer_division,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::large_stack_arrays
+    )
+)]
 
+mod answer;
+mod checksum;
+mod chunk;
+mod crc32c;
+mod headers;
+mod icmp;
+mod ipv4;
+mod ipv6;
 mod offload;
+mod parse;
+mod rewrite;
+mod segment;
+mod transport;
 
+pub use answer::{port_unreachable, tcp_reset};
+pub use checksum::{Delta, checksum, transport_checksum};
+pub use chunk::SctpChunk;
+pub use crc32c::crc32c;
+pub use headers::{Headers, Kind, Parsed, tcp_flags};
+pub use icmp::{ErrorRewrite, rewrite_error};
 pub use offload::{Offload, offload_flags};
+pub use parse::parse;
+pub use rewrite::{Rewrite, complete_checksum, rewrite};
+pub use segment::TcpSegment;

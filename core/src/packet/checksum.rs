@@ -1,0 +1,184 @@
+//! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
+
+use crate::net::{Address, Family, Tuple};
+
+/// A change of a one's complement sum: what equation 3 of RFC 1624 adds when fields change.
+///
+/// Deltas of different fields add up, so a connection keeps one for its addresses and one for addresses and
+/// ports, and each packet costs one addition for each checksum. An update keeps the distance to the right
+/// checksum: what was wrong stays wrong by the same error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Delta(u16);
+
+impl Delta {
+    /// No change.
+    pub const ZERO: Self = Self(0);
+
+    /// From the number that a record keeps.
+    #[must_use]
+    #[inline]
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// The number that a record keeps.
+    #[must_use]
+    #[inline]
+    pub const fn to_bits(self) -> u16 {
+        self.0
+    }
+
+    /// Of one 16-bit field that changes, at an even offset.
+    #[must_use]
+    #[inline]
+    pub const fn of_u16(from: u16, to: u16) -> Self {
+        Self::from_sum((!from as u64).wrapping_add(to as u64))
+    }
+
+    /// Of the two addresses: of the IPv4 header's checksum, and of the pseudo-header of either family.
+    #[must_use]
+    #[inline]
+    pub fn of_addresses<A: Address>(from: &Tuple<A>, to: &Tuple<A>) -> Self {
+        let removed = address_sum(from.source).wrapping_add(address_sum(from.destination));
+        let added = address_sum(to.source).wrapping_add(address_sum(to.destination));
+        Self::from_sum(u64::from(!fold(removed)).wrapping_add(added))
+    }
+
+    /// Of the two ports.
+    #[must_use]
+    #[inline]
+    pub fn of_ports<A: Copy>(from: &Tuple<A>, to: &Tuple<A>) -> Self {
+        Self::of_u16(from.source_port, to.source_port)
+            .plus(Self::of_u16(from.destination_port, to.destination_port))
+    }
+
+    /// Both changes.
+    #[must_use]
+    #[inline]
+    pub const fn plus(self, other: Self) -> Self {
+        Self::from_sum((self.0 as u64).wrapping_add(other.0 as u64))
+    }
+
+    /// The change undone.
+    #[must_use]
+    #[inline]
+    pub const fn negated(self) -> Self {
+        Self::from_sum(!self.0 as u64)
+    }
+
+    /// The checksum field after the change.
+    #[must_use]
+    #[inline]
+    pub const fn apply(self, checksum: u16) -> u16 {
+        !self.apply_to_sum(!checksum)
+    }
+
+    /// The UDP checksum field after the change: zero means none and stays zero (RFC 768, RFC 6935), and what
+    /// comes out as zero is written as 0xffff.
+    #[must_use]
+    #[inline]
+    pub const fn apply_udp(self, checksum: u16) -> u16 {
+        if checksum == 0 {
+            return 0;
+        }
+        match self.apply(checksum) {
+            0 => 0xffff,
+            updated => updated,
+        }
+    }
+
+    /// An uncomplemented sum after the change, as a checksum field holds it under
+    /// [`super::offload_flags::PARTIAL`].
+    #[must_use]
+    #[inline]
+    pub const fn apply_to_sum(self, sum: u16) -> u16 {
+        fold((sum as u64).wrapping_add(self.0 as u64))
+    }
+
+    #[inline]
+    const fn from_sum(sum: u64) -> Self {
+        // Minus zero would turn a sum of zero into 0xffff: no change must change nothing.
+        match fold(sum) {
+            0xffff => Self(0),
+            folded => Self(folded),
+        }
+    }
+}
+
+/// Folds a sum of 16-bit and 32-bit words to 16 bits, carries added back in.
+#[inline]
+pub(super) const fn fold(sum: u64) -> u16 {
+    let sum = (sum & 0xffff_ffff).wrapping_add(sum >> 32);
+    let sum = (sum & 0xffff)
+        .wrapping_add((sum >> 16) & 0xffff)
+        .wrapping_add(sum >> 32);
+    let sum = (sum & 0xffff).wrapping_add(sum >> 16);
+    let sum = (sum & 0xffff).wrapping_add(sum >> 16);
+    (sum & 0xffff) as u16
+}
+
+#[inline]
+pub(super) fn address_sum<A: Address>(address: A) -> u64 {
+    let [high, low] = address.to_words();
+    match A::FAMILY {
+        Family::Ipv4 => low,
+        Family::Ipv6 => (high >> 32)
+            .wrapping_add(high & 0xffff_ffff)
+            .wrapping_add(low >> 32)
+            .wrapping_add(low & 0xffff_ffff),
+    }
+}
+
+/// The one's complement sum of `bytes`, not folded; an odd last byte counts as the high half of a word.
+#[must_use]
+pub(super) fn sum(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let mut total = 0_u64;
+    for word in words {
+        total = total.wrapping_add(u64::from(u32::from_be_bytes(*word)));
+    }
+    let (pairs, odd) = rest.as_chunks::<2>();
+    for pair in pairs {
+        total = total.wrapping_add(u64::from(u16::from_be_bytes(*pair)));
+    }
+    for byte in odd {
+        total = total.wrapping_add(u64::from(*byte) << 8);
+    }
+    total
+}
+
+/// The Internet checksum of `bytes`: of an IPv4 header or ICMP message whose checksum field is zero, the
+/// value of that field; of one that carries its checksum, zero if that is right.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> u16 {
+    !fold(sum(bytes))
+}
+
+/// The checksum of `message` (transport header and data) under the pseudo-header of RFC 9293, 3.1, and
+/// RFC 8200, 8.1. `protocol` is the IANA number. Zero if the message carries its checksum and it is right; the
+/// caller writes UDP's zero as 0xffff.
+#[must_use]
+pub fn transport_checksum<A: Address>(
+    source: A,
+    destination: A,
+    protocol: u8,
+    message: &[u8],
+) -> u16 {
+    let pseudo = pseudo_header_sum(source, destination, protocol, message.len());
+    !fold(u64::from(fold(sum(message))).wrapping_add(u64::from(pseudo)))
+}
+
+/// The pseudo-header's sum, folded and not complemented.
+pub(super) fn pseudo_header_sum<A: Address>(
+    source: A,
+    destination: A,
+    protocol: u8,
+    length: usize,
+) -> u16 {
+    fold(
+        address_sum(source)
+            .wrapping_add(address_sum(destination))
+            .wrapping_add(u64::from(protocol))
+            .wrapping_add(u64::try_from(length).unwrap_or(0)),
+    )
+}

@@ -1,0 +1,100 @@
+//! What connection tracking reads of a TCP segment (RFC 9293, 3.1).
+
+use super::{Headers, Kind, tcp_flags};
+use crate::net::{Address, Protocol};
+
+/// A TCP segment's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpSegment {
+    /// Bits of [`tcp_flags`].
+    pub flags: u8,
+    /// Sequence number of the first byte.
+    pub sequence: u32,
+    /// The next byte expected, if [`tcp_flags::ACK`] is set.
+    pub acknowledgment: u32,
+    /// The window field, not scaled.
+    pub window: u16,
+    /// Bytes of data. Of a first fragment: those in the fragment.
+    pub payload_len: u32,
+    /// The shift that a SYN offers (RFC 7323, 2.2), at most 14; `None` on other segments.
+    pub window_scale: Option<u8>,
+}
+
+impl TcpSegment {
+    /// Reads it. `None` if this is no TCP segment.
+    #[must_use]
+    #[inline]
+    pub fn read<A: Address>(packet: &[u8], headers: &Headers<A>) -> Option<Self> {
+        if headers.tuple.protocol != Protocol::Tcp
+            || !matches!(headers.kind, Kind::Whole | Kind::FirstFragment { .. })
+        {
+            return None;
+        }
+        let end = usize::try_from(headers.end).ok()?;
+        let message = packet.get(usize::from(headers.transport)..end)?;
+        let (header, _) = message.split_first_chunk::<20>()?;
+        let &[
+            _,
+            _,
+            _,
+            _,
+            s0,
+            s1,
+            s2,
+            s3,
+            a0,
+            a1,
+            a2,
+            a3,
+            offset,
+            flags,
+            w0,
+            w1,
+            _,
+            _,
+            _,
+            _,
+        ] = header;
+        let header_len = usize::from(offset >> 4) << 2;
+        let payload = message.get(header_len..)?;
+        let window_scale = if flags & tcp_flags::SYN != 0 {
+            window_scale(message.get(20..header_len)?)
+        } else {
+            None
+        };
+        Some(Self {
+            flags,
+            sequence: u32::from_be_bytes([s0, s1, s2, s3]),
+            acknowledgment: u32::from_be_bytes([a0, a1, a2, a3]),
+            window: u16::from_be_bytes([w0, w1]),
+            payload_len: u32::try_from(payload.len()).ok()?,
+            window_scale,
+        })
+    }
+
+    /// Sequence numbers that the segment occupies: its data, and one each for SYN and FIN.
+    #[must_use]
+    #[inline]
+    pub const fn sequence_len(&self) -> u32 {
+        let syn = (self.flags & tcp_flags::SYN != 0) as u32;
+        let fin = (self.flags & tcp_flags::FIN != 0) as u32;
+        self.payload_len.wrapping_add(syn).wrapping_add(fin)
+    }
+}
+
+fn window_scale(mut options: &[u8]) -> Option<u8> {
+    loop {
+        match options {
+            // Kind 3, length 3. More than 14 is to be taken as 14 (RFC 7323, 2.3).
+            [3, 3, shift, ..] => return Some((*shift).min(14)),
+            [1, rest @ ..] => options = rest,
+            [0, ..] | [] | [_] => return None,
+            [_, len, ..] => {
+                if *len < 2 {
+                    return None;
+                }
+                options = options.get(usize::from(*len)..)?;
+            }
+        }
+    }
+}
