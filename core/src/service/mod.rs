@@ -1,8 +1,22 @@
 //! The compiled Service table: what the packets read, and what a control plane writes into it.
 
+mod apply;
+mod edit;
+mod frontend_map;
+mod id_list;
+mod limits;
+mod lookup;
+mod node_table;
+mod prefix_words;
+mod range_list;
 mod spec;
+mod table;
 
+pub use edit::{ApplyError, Assigned, Edit, Effects, Ended};
+pub use limits::{LimitExceeded, MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, TableLimit, TableLimits};
+pub use lookup::{FrontendRef, Lookup, Selection};
 pub use spec::{
     EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec, SourceClass,
     SourceRule,
 };
+pub use table::{EndpointEntry, FrontendEntry, NewTableError, Table, TableUsage};

@@ -1,0 +1,484 @@
+//! Editing a table while nobody reads it.
+
+use super::frontend_map::ADDRESS;
+use super::lookup::{key_ipv4, key_ipv6};
+use super::prefix_words::words;
+use super::range_list;
+use super::table::{
+    EndpointEntry, EndpointRuns, FrontendEntry, FrontendLink, IN_CLUSTER_SET, IN_LOCAL_SET, IN_USE,
+    LOCAL, NONE, ServiceRecord, Table, index,
+};
+use super::{
+    ApplyError, Assigned, Edit, Effects, Ended, EndpointSet, EndpointSpec, Frontend, FrontendKind,
+    LimitExceeded, MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, NodeSpec, ServiceSpec, SourceRule,
+    TableLimit,
+};
+use crate::net::{EndpointId, Family, Protocol, ServiceId};
+use crate::sync::Replica;
+use alloc::vec::Vec;
+
+/// An endpoint that a ServicePort had before an edit, by where it listens.
+type Before = ([u64; 2], u16, EndpointId);
+
+impl Replica for Table {
+    type Edit = Edit;
+    type Effects = Effects;
+    type Refusal = ApplyError;
+
+    fn apply(&mut self, edit: &Edit, effects: &mut Effects) -> Result<(), ApplyError> {
+        Self::apply(self, edit, effects)
+    }
+}
+
+impl Table {
+    /// Would [`Table::apply`] take this edit as things stand?
+    ///
+    /// # Errors
+    /// [`ApplyError`] names the limit or the rule that is in the way.
+    pub fn check(&self, edit: &Edit) -> Result<(), ApplyError> {
+        match edit {
+            Edit::Put(id, spec) => {
+                family(spec)?;
+                self.check_put(*id, spec).map_err(ApplyError::LimitExceeded)
+            }
+            Edit::Remove(_) => Ok(()),
+            Edit::Node(spec) => check_node(spec).map_err(ApplyError::LimitExceeded),
+        }
+    }
+
+    fn check_put(&self, id: ServiceId, spec: &ServiceSpec) -> Result<(), LimitExceeded> {
+        within(
+            TableLimit::Services,
+            u64::from(id.0).saturating_add(1),
+            self.limits.services,
+        )?;
+        let old = self.record(id);
+        for (what, used, before, count, allowed) in [
+            (
+                TableLimit::Frontends,
+                self.usage.frontends,
+                old.frontend_count,
+                spec.frontends.len(),
+                self.limits.frontends,
+            ),
+            (
+                TableLimit::Endpoints,
+                self.usage.endpoints,
+                old.runs.list.len(),
+                spec.endpoints.len(),
+                self.limits.endpoints,
+            ),
+            (
+                TableLimit::SourceRanges,
+                self.usage.source_ranges,
+                old.range_count,
+                range_count(spec),
+                self.limits.source_ranges,
+            ),
+        ] {
+            let others = u64::from(used.saturating_sub(before));
+            within(what, others.saturating_add(count as u64), allowed)?;
+        }
+        Ok(())
+    }
+
+    /// Applies one edit. Equal tables stay equal under equal edits; the cost is that of the edit's own
+    /// ServicePort before and after.
+    ///
+    /// What happened to endpoints is added to `effects`.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; nothing has changed then.
+    pub fn apply(&mut self, edit: &Edit, effects: &mut Effects) -> Result<(), ApplyError> {
+        self.check(edit)?;
+        match edit {
+            Edit::Put(id, spec) => self.put(*id, spec, effects),
+            Edit::Remove(id) => self.remove(*id, effects),
+            Edit::Node(spec) => self.set_node(spec),
+        }
+        Ok(())
+    }
+
+    fn record(&self, id: ServiceId) -> ServiceRecord {
+        self.services
+            .get(id.0 as usize)
+            .copied()
+            .unwrap_or(ServiceRecord::FREE)
+    }
+
+    fn set_record(&mut self, id: ServiceId, record: ServiceRecord) {
+        if let Some(place) = self.services.get_mut(id.0 as usize) {
+            *place = record;
+        }
+    }
+
+    fn put(&mut self, id: ServiceId, spec: &ServiceSpec, effects: &mut Effects) {
+        let old = self.record(id);
+        self.remove_frontends(&old);
+        let family = family(spec).unwrap_or(Family::Ipv4);
+        let before = self.endpoints_before(&old, family, spec.protocol, effects);
+        self.pages.release(&old.runs.list);
+        let mut record = ServiceRecord {
+            in_use: true,
+            family,
+            protocol: spec.protocol,
+            affinity_seconds: spec.affinity_seconds.unwrap_or(0),
+            runs: self.put_endpoints(id, spec, before, effects),
+            ..ServiceRecord::FREE
+        };
+        for frontend in &spec.frontends {
+            self.add_frontend(id, &mut record, frontend);
+        }
+        if !old.in_use {
+            self.usage.services = self.usage.services.saturating_add(1);
+        }
+        self.set_record(id, record);
+    }
+
+    fn remove(&mut self, id: ServiceId, effects: &mut Effects) {
+        let old = self.record(id);
+        if !old.in_use {
+            return;
+        }
+        self.remove_frontends(&old);
+        for position in 0..old.runs.list.len() {
+            if let Some(endpoint) = self.pages.id(&old.runs.list, position) {
+                self.end(endpoint, old.protocol, effects);
+            }
+        }
+        self.pages.release(&old.runs.list);
+        self.set_record(id, ServiceRecord::FREE);
+        self.usage.services = self.usage.services.saturating_sub(1);
+    }
+
+    /// The endpoints that may keep their ids, sorted by where they listen. All end if none may.
+    fn endpoints_before(
+        &mut self,
+        old: &ServiceRecord,
+        family: Family,
+        protocol: Protocol,
+        effects: &mut Effects,
+    ) -> Vec<Before> {
+        let ids =
+            (0..old.runs.list.len()).filter_map(|position| self.pages.id(&old.runs.list, position));
+        let ids: Vec<EndpointId> = ids.collect();
+        if old.family != family || old.protocol != protocol {
+            for id in ids {
+                self.end(id, old.protocol, effects);
+            }
+            return Vec::new();
+        }
+        let mut before: Vec<Before> = ids
+            .into_iter()
+            .filter_map(|id| {
+                let entry = self.endpoint(id)?;
+                Some((entry.address, entry.port, id))
+            })
+            .collect();
+        before.sort_unstable();
+        before
+    }
+
+    /// Ends the endpoints that are gone, assigns ids to those that are new, and lists all by set.
+    fn put_endpoints(
+        &mut self,
+        service: ServiceId,
+        spec: &ServiceSpec,
+        before: Vec<Before>,
+        effects: &mut Effects,
+    ) -> EndpointRuns {
+        let mut kept = Vec::new();
+        kept.resize(before.len(), false);
+        let mut places: Vec<Option<EndpointId>> = Vec::with_capacity(spec.endpoints.len());
+        for endpoint in &spec.endpoints {
+            let place = (words(endpoint.address), endpoint.port);
+            let found = before.binary_search_by(|(address, port, _)| (*address, *port).cmp(&place));
+            let id = found.ok().and_then(|position| {
+                let mark = kept.get_mut(position)?;
+                let (_, _, id) = before.get(position)?;
+                // A second endpoint at one place gets an id of its own.
+                (!core::mem::replace(mark, true)).then_some(*id)
+            });
+            places.push(id);
+        }
+        for ((_, _, id), kept) in before.into_iter().zip(kept) {
+            if !kept {
+                self.end(id, spec.protocol, effects);
+            }
+        }
+        let mut by_set: [Vec<EndpointId>; 4] = Default::default();
+        for (endpoint, place) in spec.endpoints.iter().zip(places) {
+            let id = place.unwrap_or_else(|| self.begin());
+            self.set_endpoint(service, id, endpoint, place.is_none(), effects);
+            let [local, both, cluster, none] = &mut by_set;
+            match (endpoint.in_local_set, endpoint.in_cluster_set) {
+                (true, false) => local.push(id),
+                (true, true) => both.push(id),
+                (false, true) => cluster.push(id),
+                (false, false) => none.push(id),
+            }
+        }
+        let [local, both, cluster, _] = &by_set;
+        let (local, both, cluster) = (count(local), count(both), count(cluster));
+        EndpointRuns {
+            local_len: local.saturating_add(both),
+            cluster_start: local,
+            cluster_len: both.saturating_add(cluster),
+            list: self.pages.make(&by_set.concat()),
+        }
+    }
+
+    fn set_endpoint(
+        &mut self,
+        service: ServiceId,
+        id: EndpointId,
+        spec: &EndpointSpec,
+        new: bool,
+        effects: &mut Effects,
+    ) {
+        let Some(entry) = self.endpoints.get_mut(index(id)) else {
+            return;
+        };
+        if new || entry.tag != spec.tag {
+            effects.assigned.push(Assigned {
+                endpoint: id,
+                tag: spec.tag,
+            });
+        }
+        let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+        *entry = EndpointEntry {
+            address: words(spec.address),
+            tag: spec.tag,
+            service: service.0,
+            port: spec.port,
+            flags: IN_USE
+                | flag(spec.local, LOCAL)
+                | flag(spec.in_cluster_set, IN_CLUSTER_SET)
+                | flag(spec.in_local_set, IN_LOCAL_SET),
+        };
+    }
+
+    /// An id never used before, or else the one that has been free longest.
+    fn begin(&mut self) -> EndpointId {
+        self.usage.endpoints = self.usage.endpoints.saturating_add(1);
+        if self.unused_endpoints < self.limits.endpoints {
+            let id = self.unused_endpoints;
+            self.unused_endpoints = id.saturating_add(1);
+            return EndpointId(id);
+        }
+        EndpointId(self.free_endpoints.pop_front().unwrap_or(NONE))
+    }
+
+    fn end(&mut self, endpoint: EndpointId, protocol: Protocol, effects: &mut Effects) {
+        if let Some(entry) = self.endpoints.get_mut(index(endpoint)) {
+            *entry = EndpointEntry::FREE;
+            self.free_endpoints.push_back(endpoint.0);
+            self.usage.endpoints = self.usage.endpoints.saturating_sub(1);
+            effects.ended.push(Ended { endpoint, protocol });
+        }
+    }
+
+    fn add_frontend(&mut self, service: ServiceId, record: &mut ServiceRecord, spec: &Frontend) {
+        let position = self.free_frontend;
+        let address = words(spec.address);
+        let Some(link) = self.links.get_mut(position as usize) else {
+            return;
+        };
+        self.free_frontend = link.next;
+        *link = FrontendLink {
+            address,
+            port: spec.port,
+            next: record.first_frontend,
+        };
+        let ranges = self.ranges.make(&spec.source_ranges);
+        if let Some(entry) = self.frontends.get_mut(position as usize) {
+            *entry = FrontendEntry {
+                service: service.0,
+                rules: spec.rules.map(rule_bits),
+                kind: spec.kind,
+                ranges,
+                affinity_seconds: record.affinity_seconds,
+                runs: record.runs,
+            };
+        }
+        let range_count = count(&spec.source_ranges);
+        record.first_frontend = position;
+        record.frontend_count = record.frontend_count.saturating_add(1);
+        record.range_count = record.range_count.saturating_add(range_count);
+        self.usage.frontends = self.usage.frontends.saturating_add(1);
+        self.usage.source_ranges = self.usage.source_ranges.saturating_add(range_count);
+        self.map_put(
+            record.family,
+            address,
+            spec.port,
+            record.protocol.number(),
+            position,
+        );
+        if spec.kind == FrontendKind::ClusterIp {
+            self.count_cluster_ip(record.family, address, true);
+        }
+    }
+
+    fn remove_frontends(&mut self, record: &ServiceRecord) {
+        let protocol = record.protocol.number();
+        let mut position = record.first_frontend;
+        while let (Some(link), Some(entry)) = (
+            self.links.get(position as usize).copied(),
+            self.frontends.get(position as usize).copied(),
+        ) {
+            // Another ServicePort may have been put over it since.
+            if self.find_in_map(record.family, link.address, link.port, protocol) == Some(position)
+            {
+                self.map_remove(record.family, link.address, link.port, protocol);
+            }
+            if entry.kind == FrontendKind::ClusterIp {
+                self.count_cluster_ip(record.family, link.address, false);
+            }
+            if entry.ranges != range_list::EMPTY {
+                self.ranges.release(entry.ranges);
+            }
+            if let Some(place) = self.frontends.get_mut(position as usize) {
+                *place = FrontendEntry::FREE;
+            }
+            if let Some(place) = self.links.get_mut(position as usize) {
+                place.next = self.free_frontend;
+            }
+            self.free_frontend = position;
+            position = link.next;
+        }
+        self.usage.frontends = self.usage.frontends.saturating_sub(record.frontend_count);
+        self.usage.source_ranges = self.usage.source_ranges.saturating_sub(record.range_count);
+    }
+
+    /// Counts ServicePorts at a ClusterIP, so that the address stays known as long as one is there.
+    fn count_cluster_ip(&mut self, family: Family, address: [u64; 2], more: bool) {
+        let before = self
+            .find_in_map(family, address, 0, ADDRESS)
+            .unwrap_or_default();
+        let after = if more {
+            before.saturating_add(1)
+        } else {
+            before.saturating_sub(1)
+        };
+        if after == 0 {
+            self.map_remove(family, address, 0, ADDRESS);
+        } else {
+            self.map_put(family, address, 0, ADDRESS, after);
+        }
+        if (before == 0) != (after == 0) && !self.node.in_service_prefix(family, address) {
+            let [ipv4, ipv6] = &mut self.cluster_ips_outside;
+            let outside = match family {
+                Family::Ipv4 => ipv4,
+                Family::Ipv6 => ipv6,
+            };
+            *outside = if more {
+                outside.saturating_add(1)
+            } else {
+                outside.saturating_sub(1)
+            };
+        }
+    }
+
+    fn map_put(&mut self, family: Family, address: [u64; 2], port: u16, protocol: u8, value: u32) {
+        let hash = self.hash_words(family, address, port, protocol);
+        match family {
+            Family::Ipv4 => self
+                .ipv4
+                .put(hash, key_ipv4(address, port, protocol), value),
+            Family::Ipv6 => self
+                .ipv6
+                .put(hash, key_ipv6(address, port, protocol), value),
+        }
+    }
+
+    fn map_remove(&mut self, family: Family, address: [u64; 2], port: u16, protocol: u8) {
+        let hash = self.hash_words(family, address, port, protocol);
+        match family {
+            Family::Ipv4 => self.ipv4.remove(hash, &key_ipv4(address, port, protocol)),
+            Family::Ipv6 => self.ipv6.remove(hash, &key_ipv6(address, port, protocol)),
+        }
+    }
+
+    fn set_node(&mut self, spec: &NodeSpec) {
+        self.node.set(spec);
+        let outside = |family, address: [u64; 2]| !self.node.in_service_prefix(family, address);
+        let ipv4 = self
+            .ipv4
+            .addresses()
+            .filter(|address| outside(Family::Ipv4, [0, u64::from(*address)]));
+        let ipv6 = self
+            .ipv6
+            .addresses()
+            .filter(|address| outside(Family::Ipv6, *address));
+        let counts = [ipv4.count(), ipv6.count()];
+        self.cluster_ips_outside = counts.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    }
+}
+
+const fn rule_bits(rule: SourceRule) -> u8 {
+    let set = match rule.set {
+        EndpointSet::Cluster => 0,
+        EndpointSet::Local => 1,
+    };
+    set | if rule.masquerade { 2 } else { 0 }
+}
+
+/// The family of all of a ServicePort's addresses.
+fn family(spec: &ServiceSpec) -> Result<Family, ApplyError> {
+    let frontends = spec.frontends.iter().map(|frontend| frontend.address);
+    let endpoints = spec.endpoints.iter().map(|endpoint| endpoint.address);
+    let mut families = frontends.chain(endpoints).map(Family::of);
+    let first = families.next().unwrap_or(Family::Ipv4);
+    if families.all(|family| family == first) {
+        Ok(first)
+    } else {
+        Err(ApplyError::MixedFamilies)
+    }
+}
+
+fn range_count(spec: &ServiceSpec) -> usize {
+    spec.frontends
+        .iter()
+        .map(|frontend| frontend.source_ranges.len())
+        .sum()
+}
+
+fn count<T>(list: &[T]) -> u32 {
+    u32::try_from(list.len()).unwrap_or(u32::MAX)
+}
+
+fn within(what: TableLimit, wanted: u64, allowed: u32) -> Result<(), LimitExceeded> {
+    if wanted <= u64::from(allowed) {
+        Ok(())
+    } else {
+        Err(LimitExceeded {
+            what,
+            wanted,
+            allowed,
+        })
+    }
+}
+
+fn check_node(spec: &NodeSpec) -> Result<(), LimitExceeded> {
+    let counts = [
+        (
+            TableLimit::NodeAddresses,
+            spec.addresses.len(),
+            MAX_NODE_ADDRESSES,
+        ),
+        (
+            TableLimit::PodPrefixes,
+            spec.pod_prefixes.len(),
+            MAX_NODE_PREFIXES,
+        ),
+        (
+            TableLimit::ServicePrefixes,
+            spec.service_prefixes.len(),
+            MAX_NODE_PREFIXES,
+        ),
+    ];
+    for (what, wanted, allowed) in counts {
+        within(what, wanted as u64, allowed)?;
+    }
+    Ok(())
+}

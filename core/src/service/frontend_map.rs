@@ -1,0 +1,211 @@
+//! From (address, port, protocol) to a number: cache-line buckets for one reader-free writer.
+//!
+//! The map is edited only while nobody reads it, so slots are plain values. Keys lie in the bucket, hence a
+//! lookup reads one cache line. A bucket counts the entries that passed it because it was full: a lookup
+//! goes on only past such buckets, and removing leaves nothing behind that slows later lookups.
+
+#![warn(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+use crate::table::prefetch;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// In place of a protocol number: the slot is free.
+const FREE: u8 = 0;
+
+/// What a slot is found by, beside the hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MapKey<K> {
+    pub(super) address: K,
+    pub(super) port: u16,
+    /// A protocol number, or [`ADDRESS`]; never 0.
+    pub(super) protocol: u8,
+}
+
+/// In place of a protocol number: the entry is of an address, whatever the port.
+pub(super) const ADDRESS: u8 = 255;
+
+#[derive(Debug, Clone, Copy)]
+struct Slot<K> {
+    address: K,
+    value: u32,
+    port: u16,
+    protocol: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Bucket<K, const SLOTS: usize> {
+    slots: [Slot<K>; SLOTS],
+    /// Entries that would live here or before, and live behind. Stays at its greatest value once reached.
+    passed: u16,
+}
+
+const _: () = assert!(size_of::<Bucket<u32, 5>>() == 64);
+const _: () = assert!(size_of::<Bucket<[u64; 2], 2>>() == 64);
+
+/// The map of one family, with as many slots a bucket as fit a cache line.
+#[derive(Debug)]
+pub(super) struct FrontendMap<K, const SLOTS: usize> {
+    buckets: Box<[Bucket<K, SLOTS>]>,
+}
+
+impl<K: Copy + Eq + Default, const SLOTS: usize> FrontendMap<K, SLOTS> {
+    /// Two slots of three in use when it is full.
+    const fn bucket_count(entries: u64) -> u64 {
+        entries
+            .saturating_mul(3)
+            .div_ceil((SLOTS as u64).saturating_mul(2))
+            .saturating_add(1)
+    }
+
+    pub(super) const fn memory_bytes(entries: u64) -> u64 {
+        Self::bucket_count(entries).saturating_mul(64)
+    }
+
+    /// `None` if the memory cannot be had.
+    pub(super) fn new(entries: u64) -> Option<Self> {
+        let free = Slot {
+            address: K::default(),
+            value: 0,
+            port: 0,
+            protocol: FREE,
+        };
+        let bucket = Bucket {
+            slots: [free; SLOTS],
+            passed: 0,
+        };
+        let count = usize::try_from(Self::bucket_count(entries)).ok()?;
+        let mut buckets = Vec::new();
+        buckets.try_reserve_exact(count).ok()?;
+        buckets.resize(count, bucket);
+        Some(Self {
+            buckets: buckets.into_boxed_slice(),
+        })
+    }
+
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "below the number of buckets"
+    )]
+    fn home(&self, hash: u64) -> usize {
+        (u128::from(hash).wrapping_mul(self.buckets.len() as u128) >> 64) as usize
+    }
+
+    #[inline]
+    fn next(&self, bucket: usize) -> usize {
+        let next = bucket.wrapping_add(1);
+        if next < self.buckets.len() { next } else { 0 }
+    }
+
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        if let Some(bucket) = self.buckets.get(self.home(hash)) {
+            prefetch(bucket);
+        }
+    }
+
+    #[inline]
+    pub(super) fn find(&self, hash: u64, key: &MapKey<K>) -> Option<u32> {
+        let mut position = self.home(hash);
+        for _ in 0..self.buckets.len() {
+            let bucket = self.buckets.get(position)?;
+            for slot in &bucket.slots {
+                if slot.is(key) {
+                    return Some(slot.value);
+                }
+            }
+            if bucket.passed == 0 {
+                return None;
+            }
+            position = self.next(position);
+        }
+        None
+    }
+
+    /// Sets the value of a key; there is room, because the table counts.
+    pub(super) fn put(&mut self, hash: u64, key: MapKey<K>, value: u32) {
+        if let Some(slot) = self.slot_mut(hash, &key) {
+            slot.value = value;
+            return;
+        }
+        let mut position = self.home(hash);
+        for _ in 0..self.buckets.len() {
+            let next = self.next(position);
+            let Some(bucket) = self.buckets.get_mut(position) else {
+                return;
+            };
+            if let Some(slot) = bucket.slots.iter_mut().find(|slot| slot.protocol == FREE) {
+                *slot = Slot {
+                    address: key.address,
+                    value,
+                    port: key.port,
+                    protocol: key.protocol,
+                };
+                return;
+            }
+            bucket.passed = bucket.passed.saturating_add(1);
+            position = next;
+        }
+        debug_assert!(false, "the map has more slots than the table has frontends");
+    }
+
+    /// Forgets a key, if it is there.
+    pub(super) fn remove(&mut self, hash: u64, key: &MapKey<K>) {
+        if self.find(hash, key).is_none() {
+            return;
+        }
+        let mut position = self.home(hash);
+        for _ in 0..self.buckets.len() {
+            let next = self.next(position);
+            let Some(bucket) = self.buckets.get_mut(position) else {
+                return;
+            };
+            if let Some(slot) = bucket.slots.iter_mut().find(|slot| slot.is(key)) {
+                slot.protocol = FREE;
+                return;
+            }
+            if bucket.passed < u16::MAX {
+                bucket.passed = bucket.passed.saturating_sub(1);
+            }
+            position = next;
+        }
+    }
+
+    /// Every address that has an entry of its own. Reads the whole map.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = K> + '_ {
+        let slots = self.buckets.iter().flat_map(|bucket| &bucket.slots);
+        slots
+            .filter(|slot| slot.protocol == ADDRESS)
+            .map(|slot| slot.address)
+    }
+
+    fn slot_mut(&mut self, hash: u64, key: &MapKey<K>) -> Option<&mut Slot<K>> {
+        let mut position = self.home(hash);
+        for _ in 0..self.buckets.len() {
+            let bucket = self.buckets.get(position)?;
+            if let Some(index) = bucket.slots.iter().position(|slot| slot.is(key)) {
+                return self.buckets.get_mut(position)?.slots.get_mut(index);
+            }
+            if bucket.passed == 0 {
+                return None;
+            }
+            position = self.next(position);
+        }
+        None
+    }
+}
+
+impl<K: Eq> Slot<K> {
+    #[inline]
+    fn is(&self, key: &MapKey<K>) -> bool {
+        self.address == key.address && self.port == key.port && self.protocol == key.protocol
+    }
+}

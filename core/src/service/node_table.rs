@@ -1,0 +1,118 @@
+//! What the table knows of the node: who counts as whom.
+
+use super::prefix_words::{PrefixWords, words};
+use super::{MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, NodeSpec, SourceClass};
+use crate::net::{Address, Family, Prefix};
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The prefixes and addresses of one family.
+#[derive(Debug)]
+struct FamilyTable {
+    pods: Vec<PrefixWords>,
+    services: Vec<PrefixWords>,
+    /// Sorted.
+    addresses: Vec<[u64; 2]>,
+}
+
+/// Both families.
+#[derive(Debug)]
+pub(super) struct NodeTable {
+    ipv4: FamilyTable,
+    ipv6: FamilyTable,
+    masquerade_ipv4: Option<Ipv4Addr>,
+    masquerade_ipv6: Option<Ipv6Addr>,
+}
+
+impl FamilyTable {
+    const BYTES: u64 = 2 * MAX_NODE_PREFIXES as u64 * size_of::<PrefixWords>() as u64
+        + MAX_NODE_ADDRESSES as u64 * size_of::<[u64; 2]>() as u64;
+
+    fn new() -> Self {
+        Self {
+            pods: Vec::with_capacity(MAX_NODE_PREFIXES as usize),
+            services: Vec::with_capacity(MAX_NODE_PREFIXES as usize),
+            addresses: Vec::with_capacity(MAX_NODE_ADDRESSES as usize),
+        }
+    }
+
+    fn set(&mut self, family: Family, spec: &NodeSpec) {
+        fill(&mut self.pods, family, &spec.pod_prefixes);
+        fill(&mut self.services, family, &spec.service_prefixes);
+        self.addresses.clear();
+        let own = spec
+            .addresses
+            .iter()
+            .filter(|ip| Family::of(**ip) == family);
+        self.addresses.extend(own.map(|ip| words(*ip)));
+        self.addresses.sort_unstable();
+    }
+}
+
+fn fill(list: &mut Vec<PrefixWords>, family: Family, prefixes: &[Prefix]) {
+    list.clear();
+    let own = prefixes
+        .iter()
+        .filter(|prefix| Family::of(prefix.address()) == family);
+    list.extend(own.map(|prefix| PrefixWords::new(*prefix)));
+}
+
+impl NodeTable {
+    pub(super) const MEMORY_BYTES: u64 = 2 * FamilyTable::BYTES;
+
+    pub(super) fn new() -> Self {
+        Self {
+            ipv4: FamilyTable::new(),
+            ipv6: FamilyTable::new(),
+            masquerade_ipv4: None,
+            masquerade_ipv6: None,
+        }
+    }
+
+    /// Replaces everything; within the capacities, because the table has checked.
+    pub(super) fn set(&mut self, spec: &NodeSpec) {
+        self.ipv4.set(Family::Ipv4, spec);
+        self.ipv6.set(Family::Ipv6, spec);
+        self.masquerade_ipv4 = spec.masquerade_ipv4;
+        self.masquerade_ipv6 = spec.masquerade_ipv6;
+    }
+
+    #[inline]
+    const fn family(&self, family: Family) -> &FamilyTable {
+        match family {
+            Family::Ipv4 => &self.ipv4,
+            Family::Ipv6 => &self.ipv6,
+        }
+    }
+
+    /// A node's own address inside a pod prefix counts as a pod, as in kube-proxy's chains.
+    #[inline]
+    pub(super) fn classify<A: Address>(&self, source: A) -> SourceClass {
+        let table = self.family(A::FAMILY);
+        let source = source.to_words();
+        if table.pods.iter().any(|prefix| prefix.contains(source)) {
+            SourceClass::Pod
+        } else if table.addresses.binary_search(&source).is_ok() {
+            SourceClass::Node
+        } else {
+            SourceClass::Outside
+        }
+    }
+
+    #[inline]
+    pub(super) fn in_service_prefix(&self, family: Family, address: [u64; 2]) -> bool {
+        self.family(family)
+            .services
+            .iter()
+            .any(|prefix| prefix.contains(address))
+    }
+
+    #[inline]
+    pub(super) fn masquerade<A: Address>(&self) -> Option<A> {
+        let address = match A::FAMILY {
+            Family::Ipv4 => self.masquerade_ipv4.map(IpAddr::V4),
+            Family::Ipv6 => self.masquerade_ipv6.map(IpAddr::V6),
+        };
+        address.and_then(A::from_ip)
+    }
+}

@@ -1,0 +1,387 @@
+//! One replica of the compiled Service table: memory of fixed size, taken once.
+
+use super::frontend_map::FrontendMap;
+use super::id_list::{IdList, Pages};
+use super::node_table::NodeTable;
+use super::range_list::{self, Ranges};
+use super::{FrontendKind, SourceClass, SourceRule, TableLimits};
+use crate::net::{Address, EndpointId, Family, Protocol, ServiceId};
+use crate::service::EndpointSet;
+use crate::table::HashKey;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Tells this table's hash from others made with the same seed.
+const HASH_PURPOSE: u64 = 0x5e1c_e000;
+pub(super) const NONE: u32 = u32::MAX;
+
+/// The endpoints of a ServicePort, in the order: Local set only, both sets, Cluster set only, no set. So each
+/// set is one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct EndpointRuns {
+    pub(super) local_len: u32,
+    pub(super) cluster_start: u32,
+    pub(super) cluster_len: u32,
+    pub(super) list: IdList,
+}
+
+/// One frontend, with all that choosing an endpoint needs: one cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub struct FrontendEntry {
+    pub(super) service: u32,
+    /// For each source class: bit 0 the set, bit 1 masquerade.
+    pub(super) rules: [u8; 3],
+    pub(super) kind: FrontendKind,
+    pub(super) ranges: u32,
+    /// 0: no affinity.
+    pub(super) affinity_seconds: u32,
+    pub(super) runs: EndpointRuns,
+}
+
+const _: () = assert!(size_of::<FrontendEntry>() == 64);
+
+/// One endpoint: half a cache line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(align(32))]
+pub struct EndpointEntry {
+    pub(super) address: [u64; 2],
+    pub(super) tag: u64,
+    pub(super) service: u32,
+    pub(super) port: u16,
+    /// Bits [`LOCAL`] and so on; 0 in an entry that is free.
+    pub(super) flags: u8,
+}
+
+const _: () = assert!(size_of::<EndpointEntry>() == 32);
+
+pub(super) const IN_USE: u8 = 1;
+pub(super) const LOCAL: u8 = 2;
+pub(super) const IN_CLUSTER_SET: u8 = 4;
+pub(super) const IN_LOCAL_SET: u8 = 8;
+
+/// Where a frontend is found, and which is the next of its ServicePort. Not read by packets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FrontendLink {
+    pub(super) address: [u64; 2],
+    pub(super) port: u16,
+    pub(super) next: u32,
+}
+
+/// One ServicePort.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ServiceRecord {
+    pub(super) in_use: bool,
+    pub(super) family: Family,
+    pub(super) protocol: Protocol,
+    pub(super) affinity_seconds: u32,
+    pub(super) first_frontend: u32,
+    pub(super) frontend_count: u32,
+    pub(super) range_count: u32,
+    pub(super) runs: EndpointRuns,
+}
+
+impl ServiceRecord {
+    pub(super) const FREE: Self = Self {
+        in_use: false,
+        family: Family::Ipv4,
+        protocol: Protocol::Tcp,
+        affinity_seconds: 0,
+        first_frontend: NONE,
+        frontend_count: 0,
+        range_count: 0,
+        runs: EndpointRuns {
+            local_len: 0,
+            cluster_start: 0,
+            cluster_len: 0,
+            list: IdList::EMPTY,
+        },
+    };
+}
+
+/// How much of a table is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TableUsage {
+    /// ServicePorts.
+    pub services: u32,
+    /// Frontends.
+    pub frontends: u32,
+    /// Endpoints.
+    pub endpoints: u32,
+    /// Source ranges.
+    pub source_ranges: u32,
+}
+
+/// One replica of the Service table. Packets read it; edits change it while nobody reads
+/// ([`crate::sync::Published`]).
+///
+/// # Cost
+/// A lookup that finds nothing reads one cache line, or two inside a Service range; one that finds a frontend
+/// reads two. Choosing an endpoint reads one more, and one for each power of 16 beyond 8 endpoints. An edit
+/// costs O(frontends + endpoints of its ServicePort), whatever the size of the table.
+#[derive(Debug)]
+pub struct Table {
+    pub(super) limits: TableLimits,
+    pub(super) usage: TableUsage,
+    pub(super) key: HashKey,
+    pub(super) ipv4: FrontendMap<u32, 5>,
+    pub(super) ipv6: FrontendMap<[u64; 2], 2>,
+    pub(super) frontends: Vec<FrontendEntry>,
+    pub(super) links: Vec<FrontendLink>,
+    pub(super) free_frontend: u32,
+    pub(super) endpoints: Vec<EndpointEntry>,
+    /// Ids that ended, oldest first: an id rests as long as can be before it names another endpoint.
+    pub(super) free_endpoints: VecDeque<u32>,
+    pub(super) unused_endpoints: u32,
+    pub(super) services: Vec<ServiceRecord>,
+    pub(super) pages: Pages,
+    pub(super) ranges: Ranges,
+    pub(super) node: NodeTable,
+    /// ClusterIPs outside every Service prefix, for IPv4 and IPv6.
+    pub(super) cluster_ips_outside: [u32; 2],
+}
+
+/// The memory that a table of these limits needs cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewTableError {
+    /// How much was asked for.
+    pub bytes: u64,
+}
+
+impl fmt::Display for NewTableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes for a service table cannot be had", self.bytes)
+    }
+}
+
+impl core::error::Error for NewTableError {}
+
+impl Table {
+    /// An empty table. `seed` must be secret and the same for both replicas.
+    ///
+    /// # Errors
+    /// [`NewTableError`] if there is not enough memory.
+    pub fn new(limits: &TableLimits, seed: u128) -> Result<Self, NewTableError> {
+        Self::allocate(limits, seed).ok_or_else(|| NewTableError {
+            bytes: Self::memory_bytes(limits),
+        })
+    }
+
+    fn allocate(limits: &TableLimits, seed: u128) -> Option<Self> {
+        let entries = Self::map_entries(limits);
+        let mut free_endpoints = VecDeque::new();
+        free_endpoints
+            .try_reserve_exact(limits.endpoints as usize)
+            .ok()?;
+        let mut links = filled(limits.frontends, FrontendLink::FREE)?;
+        for (link, next) in links.iter_mut().zip(1..limits.frontends) {
+            link.next = next;
+        }
+        Some(Self {
+            limits: *limits,
+            usage: TableUsage::default(),
+            key: HashKey::new(seed, HASH_PURPOSE),
+            ipv4: FrontendMap::new(entries)?,
+            ipv6: FrontendMap::new(entries)?,
+            frontends: filled(limits.frontends, FrontendEntry::FREE)?,
+            links,
+            free_frontend: if limits.frontends == 0 { NONE } else { 0 },
+            endpoints: filled(limits.endpoints, EndpointEntry::FREE)?,
+            free_endpoints,
+            unused_endpoints: 0,
+            services: filled(limits.services, ServiceRecord::FREE)?,
+            pages: Pages::new(limits.endpoints)?,
+            ranges: Ranges::new(limits.source_ranges)?,
+            node: NodeTable::new(),
+            cluster_ips_outside: [0; 2],
+        })
+    }
+
+    /// Bytes that one replica of these limits takes, computed without taking them.
+    ///
+    /// Each family's map is made for all frontends, since all may be of one family, and for as many
+    /// ClusterIPs. An endpoint costs 47 bytes, a frontend about 290, a ServicePort 72.
+    #[must_use]
+    pub const fn memory_bytes(limits: &TableLimits) -> u64 {
+        let entries = Self::map_entries(limits);
+        let per_frontend = (size_of::<FrontendEntry>() + size_of::<FrontendLink>()) as u64;
+        let per_endpoint = (size_of::<EndpointEntry>() + size_of::<u32>()) as u64;
+        FrontendMap::<u32, 5>::memory_bytes(entries)
+            .saturating_add(FrontendMap::<[u64; 2], 2>::memory_bytes(entries))
+            .saturating_add((limits.frontends as u64).saturating_mul(per_frontend))
+            .saturating_add((limits.endpoints as u64).saturating_mul(per_endpoint))
+            .saturating_add(
+                (limits.services as u64).saturating_mul(size_of::<ServiceRecord>() as u64),
+            )
+            .saturating_add(Pages::memory_bytes(limits.endpoints))
+            .saturating_add(Ranges::memory_bytes(limits.source_ranges))
+            .saturating_add(NodeTable::MEMORY_BYTES)
+    }
+
+    /// A frontend is one entry, and its address may be another.
+    const fn map_entries(limits: &TableLimits) -> u64 {
+        (limits.frontends as u64).saturating_mul(2)
+    }
+
+    /// What the table was made for.
+    #[must_use]
+    pub const fn limits(&self) -> &TableLimits {
+        &self.limits
+    }
+
+    /// How much of it is in use.
+    #[must_use]
+    pub const fn usage(&self) -> TableUsage {
+        self.usage
+    }
+}
+
+fn filled<T: Copy>(count: u32, value: T) -> Option<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(count as usize).ok()?;
+    list.resize(count as usize, value);
+    Some(list)
+}
+
+impl FrontendLink {
+    pub(super) const FREE: Self = Self {
+        address: [0; 2],
+        port: 0,
+        next: NONE,
+    };
+}
+
+impl FrontendEntry {
+    pub(super) const FREE: Self = Self {
+        service: NONE,
+        rules: [0; 3],
+        kind: FrontendKind::ClusterIp,
+        ranges: range_list::EMPTY,
+        affinity_seconds: 0,
+        runs: ServiceRecord::FREE.runs,
+    };
+
+    /// Whose frontend it is.
+    #[must_use]
+    #[inline]
+    pub const fn service(&self) -> ServiceId {
+        ServiceId(self.service)
+    }
+
+    /// What kind of door.
+    #[must_use]
+    #[inline]
+    pub const fn kind(&self) -> FrontendKind {
+        self.kind
+    }
+
+    /// For how many seconds a client keeps its endpoint; `None` without affinity.
+    #[must_use]
+    #[inline]
+    pub const fn affinity_seconds(&self) -> Option<u32> {
+        match self.affinity_seconds {
+            0 => None,
+            seconds => Some(seconds),
+        }
+    }
+
+    /// The rule for a class of senders.
+    #[must_use]
+    #[inline]
+    pub const fn rule(&self, class: SourceClass) -> SourceRule {
+        let [pod, node, outside] = self.rules;
+        let bits = match class {
+            SourceClass::Pod => pod,
+            SourceClass::Node => node,
+            SourceClass::Outside => outside,
+        };
+        SourceRule {
+            set: if bits & 1 == 0 {
+                EndpointSet::Cluster
+            } else {
+                EndpointSet::Local
+            },
+            masquerade: bits & 2 != 0,
+        }
+    }
+
+    /// How many endpoints a set has.
+    #[must_use]
+    #[inline]
+    pub const fn endpoint_count(&self, set: EndpointSet) -> u32 {
+        match set {
+            EndpointSet::Cluster => self.runs.cluster_len,
+            EndpointSet::Local => self.runs.local_len,
+        }
+    }
+}
+
+impl EndpointEntry {
+    pub(super) const FREE: Self = Self {
+        address: [0; 2],
+        tag: 0,
+        service: NONE,
+        port: 0,
+        flags: 0,
+    };
+
+    /// Its address, of the family of its ServicePort.
+    #[must_use]
+    #[inline]
+    pub fn address<A: Address>(&self) -> A {
+        A::from_words(self.address)
+    }
+
+    /// Its address as [`Address::to_words`] writes it.
+    #[must_use]
+    #[inline]
+    pub const fn address_words(&self) -> [u64; 2] {
+        self.address
+    }
+
+    /// Its port.
+    #[must_use]
+    #[inline]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The host's tag.
+    #[must_use]
+    #[inline]
+    pub const fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    /// Is it on this node?
+    #[must_use]
+    #[inline]
+    pub const fn is_local(&self) -> bool {
+        self.flags & LOCAL != 0
+    }
+
+    /// Its ServicePort.
+    #[must_use]
+    #[inline]
+    pub const fn service(&self) -> ServiceId {
+        ServiceId(self.service)
+    }
+
+    /// May it be chosen for new connections from this set?
+    #[must_use]
+    #[inline]
+    pub const fn is_in(&self, set: EndpointSet) -> bool {
+        let bit = match set {
+            EndpointSet::Cluster => IN_CLUSTER_SET,
+            EndpointSet::Local => IN_LOCAL_SET,
+        };
+        self.flags & bit != 0
+    }
+}
+
+/// The number of an endpoint as an index.
+#[inline]
+pub(super) const fn index(id: EndpointId) -> usize {
+    id.0 as usize
+}
