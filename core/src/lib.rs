@@ -9,6 +9,7 @@ pub mod dataplane;
 pub mod model;
 pub mod net;
 pub mod packet;
+pub mod plan;
 pub mod service;
 pub mod sync;
 pub mod table;

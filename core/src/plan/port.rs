@@ -1,0 +1,87 @@
+//! The plan of one ServicePort, with reasons for people.
+
+use crate::service::ServiceSpec;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+/// What an EndpointSlice says of an endpoint's condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum EndpointState {
+    /// Ready: chosen for new connections.
+    Ready,
+    /// Serving and terminating: chosen only while no endpoint is ready (KEP-1669).
+    Terminating,
+    /// Terminating and no longer serving: never chosen.
+    TerminatingNotServing,
+    /// Neither ready nor terminating: never chosen.
+    NotReady,
+}
+
+/// One endpoint of a ServicePort as its slices describe it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointPlan {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its condition.
+    pub state: EndpointState,
+    /// Is it on this node?
+    pub local: bool,
+    /// Is it chosen for new connections by policy Cluster?
+    pub in_cluster_set: bool,
+    /// Is it chosen for new connections by policy Local?
+    pub in_local_set: bool,
+}
+
+/// Why the endpoints of policy Cluster are these (`CategorizeEndpoints`; KEP-2433, KEP-3015, KEP-1669).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ClusterReason {
+    /// All ready endpoints.
+    AllReady,
+    /// The ready endpoints whose hints name this node.
+    NodeHints,
+    /// The ready endpoints whose hints name this node's zone.
+    ZoneHints,
+    /// None is ready: all that serve while they terminate.
+    Terminating,
+    /// There is none.
+    Empty,
+}
+
+/// Why the endpoints of policy Local are these (KEP-1669).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum LocalReason {
+    /// All ready endpoints on this node.
+    AllReady,
+    /// None here is ready: all here that serve while they terminate.
+    Terminating,
+    /// There is none here.
+    Empty,
+}
+
+/// `healthCheckNodePort` of a Service (type LoadBalancer, `externalTrafficPolicy: Local`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HealthCheck {
+    /// Where load balancers ask.
+    pub port: u16,
+    /// Distinct ready addresses on this node, over all ports and both families. 0 is answered 503.
+    pub local_endpoints: u32,
+}
+
+/// What one node does with one ServicePort in one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortPlan {
+    /// What packets are judged by.
+    pub spec: Arc<ServiceSpec>,
+    /// Every endpoint that a slice names, sorted, those never chosen included.
+    pub endpoints: Vec<EndpointPlan>,
+    /// Why the endpoints of policy Cluster are these.
+    pub cluster_reason: ClusterReason,
+    /// Why the endpoints of policy Local are these.
+    pub local_reason: LocalReason,
+    /// The Service's health check; the same on each of its ports.
+    pub health_check: Option<HealthCheck>,
+}
