@@ -19,6 +19,8 @@
 )]
 
 mod answer;
+#[cfg(any(test, feature = "testing"))]
+pub mod build;
 mod checksum;
 mod chunk;
 mod crc32c;
@@ -31,6 +33,8 @@ mod parse;
 mod rewrite;
 mod segment;
 mod transport;
+#[cfg(any(test, feature = "testing"))]
+mod verify;
 
 pub use answer::{port_unreachable, tcp_reset};
 pub use checksum::{Delta, checksum, transport_checksum};
