@@ -6,6 +6,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod dataplane;
+#[cfg(all(feature = "driver", target_os = "linux"))]
+pub mod driver;
 pub mod model;
 pub mod net;
 pub mod packet;

@@ -1,0 +1,154 @@
+//! The memory of one burst: frames one behind the other, and their descriptors. Allocated once.
+//!
+//! Packets lie as close as their sizes allow, so a burst of small ones stays in the cache, while there is always
+//! room for one of 64 KiB. Each packet begins on a cache line, with the virtio header right before it.
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+use super::segment::MAX_PACKET_LEN;
+use super::virtio;
+use crate::dataplane::Descriptor;
+
+/// The most packets of one burst.
+pub(super) const MAX_PACKETS: usize = 64;
+
+/// Room before a packet, for its virtio header.
+const HEADROOM: usize = 64;
+
+/// Every packet has at least this room: the longest ICMP error (RFC 4443, 2.4: an IPv6 minimum MTU; RFC 1812,
+/// 4.3.2.3: 576 bytes). An uneven number of cache lines with the headroom, so that headers spread over the
+/// cache's sets.
+const MIN_CAPACITY: usize = 1280;
+
+const LINE: usize = 64;
+
+/// Room that a read is given: one byte more than the longest packet, to see that one is too long.
+const READ_ROOM: usize = (MAX_PACKET_LEN + LINE) / LINE * LINE;
+
+const _: () = assert!(virtio::HEADER_LEN <= HEADROOM && READ_ROOM > MAX_PACKET_LEN);
+const _: () = assert!((HEADROOM + MIN_CAPACITY) / LINE % 2 == 1);
+
+/// Frames and descriptors of one burst.
+#[derive(Debug)]
+pub(super) struct Burst {
+    frames: Box<[u8]>,
+    descriptors: Box<[Descriptor]>,
+    count: usize,
+    /// Where the next packet's headroom begins.
+    free: usize,
+}
+
+/// Where a packet that is being read will lie.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    offset: usize,
+}
+
+impl Burst {
+    /// Bytes that [`Burst::new`] allocates.
+    pub(super) const fn memory_bytes(frames_bytes: usize) -> usize {
+        let room = HEADROOM + READ_ROOM;
+        let frames = if frames_bytes < room {
+            room
+        } else {
+            frames_bytes
+        };
+        frames + MAX_PACKETS * size_of::<Descriptor>()
+    }
+
+    pub(super) fn new(frames_bytes: usize) -> Self {
+        let frames = vec![0; frames_bytes.max(HEADROOM + READ_ROOM)];
+        let descriptors = vec![Descriptor::default(); MAX_PACKETS];
+        Self {
+            frames: frames.into_boxed_slice(),
+            descriptors: descriptors.into_boxed_slice(),
+            count: 0,
+            free: 0,
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.count = 0;
+        self.free = 0;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Room for one more packet and the `header_len` bytes before it; `None` if the burst is full.
+    pub(super) fn room(&mut self, header_len: usize) -> Option<(Slot, &mut [u8])> {
+        let offset = self.free.checked_add(HEADROOM)?;
+        if self.count >= MAX_PACKETS {
+            return None;
+        }
+        let room = self
+            .frames
+            .get_mut(offset.checked_sub(header_len)?..offset.checked_add(READ_ROOM)?)?;
+        Some((Slot { offset }, room))
+    }
+
+    /// Takes the packet that was read into `slot` into the burst. `false` if it is longer than any packet can
+    /// be; it is then not taken.
+    pub(super) fn push(&mut self, slot: Slot, len: usize, header_len: usize) -> bool {
+        if len > MAX_PACKET_LEN {
+            return false;
+        }
+        let capacity = len.max(MIN_CAPACITY).next_multiple_of(LINE);
+        let header = self
+            .header(slot.offset)
+            .map(virtio::decode)
+            .unwrap_or_default();
+        let Some(descriptor) = self.descriptors.get_mut(self.count) else {
+            return false;
+        };
+        *descriptor = Descriptor::new(slot.offset as u32, len as u32);
+        descriptor.capacity = capacity as u32;
+        if header_len > 0 {
+            descriptor.offload = header;
+        }
+        self.count = self.count.saturating_add(1);
+        self.free = slot.offset.saturating_add(capacity);
+        true
+    }
+
+    /// Frames and descriptors, as the packet calls want them.
+    pub(super) fn parts(&mut self) -> (&mut [u8], &mut [Descriptor]) {
+        let descriptors = self.descriptors.get_mut(..self.count).unwrap_or_default();
+        (&mut self.frames, descriptors)
+    }
+
+    pub(super) fn descriptor(&self, index: usize) -> Option<Descriptor> {
+        self.descriptors.get(..self.count)?.get(index).copied()
+    }
+
+    /// The virtio header before the packet at `offset`.
+    fn header(&self, offset: usize) -> Option<&[u8; virtio::HEADER_LEN]> {
+        self.frames
+            .get(offset.checked_sub(virtio::HEADER_LEN)?..)?
+            .first_chunk()
+    }
+
+    /// Overwrites the virtio header before the packet.
+    pub(super) fn set_header(&mut self, descriptor: &Descriptor, header: [u8; virtio::HEADER_LEN]) {
+        let at = (descriptor.offset as usize).checked_sub(virtio::HEADER_LEN);
+        if let Some(place) = at
+            .and_then(|at| self.frames.get_mut(at..))
+            .and_then(<[u8]>::first_chunk_mut)
+        {
+            *place = header;
+        }
+    }
+
+    /// The packet with `header_len` bytes before it.
+    pub(super) fn packet(
+        &mut self,
+        descriptor: &Descriptor,
+        header_len: usize,
+    ) -> Option<&mut [u8]> {
+        let offset = descriptor.offset as usize;
+        let end = offset.checked_add(descriptor.len as usize)?;
+        self.frames.get_mut(offset.checked_sub(header_len)?..end)
+    }
+}

@@ -1,0 +1,409 @@
+//! Packets of a kernel through a TUN device, in a network namespace of this test's own.
+//!
+//! One namespace is both ends: the processor swaps source and destination, so a connection from `.1` to `.2`
+//! comes back to `.1` as one from `.2`. Swapping changes no checksum, partial or complete, so whatever the
+//! kernel refuses here the driver has broken.
+#![cfg(target_os = "linux")]
+#![expect(
+    unsafe_code,
+    reason = "unshare and setsockopt, which std does not offer"
+)]
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use portolan::dataplane::{Descriptor, Verdict};
+use portolan::driver::{Driver, Loss, QueueStats, RunError, RunOptions, Tun, TunOptions};
+use portolan::net::Instant;
+
+const HERE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1)),
+    IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 1)),
+];
+const THERE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2)),
+    IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 2)),
+];
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Runs `test` in a thread with a network namespace of its own, which goes with the thread's last socket.
+fn in_namespace(name: &str, test: impl FnOnce() + Send + 'static) {
+    let name = String::from(name);
+    let tested = thread::spawn(move || {
+        // SAFETY: takes a number; changes only the calling thread's namespace.
+        if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+            let error = std::io::Error::last_os_error();
+            eprintln!("SKIPPED {name}: no network namespace: unshare(CLONE_NEWNET): {error}");
+            return;
+        }
+        if let Err(error) = std::fs::metadata("/dev/net/tun") {
+            eprintln!("SKIPPED {name}: /dev/net/tun: {error}");
+            return;
+        }
+        test();
+    });
+    tested
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+fn ip(arguments: &str) {
+    let done = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .expect("ip runs");
+    assert!(
+        done.status.success(),
+        "ip {arguments}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
+fn address(device: &str) {
+    ip(&format!("link set {device} up"));
+    ip(&format!("addr add {}/24 dev {device}", HERE[0]));
+    ip(&format!("-6 addr add {}/64 dev {device} nodad", HERE[1]));
+}
+
+/// Sends every unicast packet back as if it came from where it went.
+fn swap(frames: &mut [u8], descriptor: &mut Descriptor) {
+    let start = descriptor.offset as usize;
+    let packet = &mut frames[start..start + descriptor.len as usize];
+    let (at, len) = if packet[0] >> 4 == 4 {
+        (12, 4)
+    } else {
+        (8, 16)
+    };
+    let (sources, destinations) = packet[at..at + 2 * len].split_at_mut(len);
+    sources.swap_with_slice(destinations);
+    let unicast = sources[0] != 0xff && sources[0] & 0xf0 != 0xe0;
+    descriptor.verdict = if unicast {
+        Verdict::Forward
+    } else {
+        Verdict::Drop
+    } as u8;
+}
+
+/// What the test looks at from outside while the driver runs.
+struct Swapping {
+    driver: Driver,
+    longest: Arc<AtomicUsize>,
+}
+
+impl Swapping {
+    fn start(tun: Tun, options: &RunOptions) -> Self {
+        let longest = Arc::new(AtomicUsize::new(0));
+        let processors = (0..tun.capabilities().queues)
+            .map(|_| {
+                let longest = Arc::clone(&longest);
+                move |_: Instant, frames: &mut [u8], descriptors: &mut [Descriptor]| {
+                    for descriptor in descriptors {
+                        longest.fetch_max(descriptor.len as usize, Ordering::Relaxed);
+                        swap(frames, descriptor);
+                    }
+                }
+            })
+            .collect();
+        let driver = Driver::start(tun, processors, options).expect("the driver starts");
+        Self { driver, longest }
+    }
+
+    fn stop(self) -> (QueueStats, usize) {
+        let queues = self.driver.stop().expect("nothing failed");
+        let sum = queues
+            .into_iter()
+            .fold(QueueStats::default(), QueueStats::plus);
+        (sum, self.longest.load(Ordering::Relaxed))
+    }
+}
+
+fn options(offload: bool, queues: usize) -> TunOptions {
+    TunOptions {
+        offload,
+        queues,
+        up: true,
+        mtu: Some(1500),
+        ..TunOptions::new("ptl0")
+    }
+}
+
+fn open(offload: bool, queues: usize) -> Tun {
+    let tun = Tun::open(&options(offload, queues)).expect("the TUN opens");
+    address(tun.name());
+    tun
+}
+
+/// Bytes that are unlike each other at every distance that a wrong segment could be off by.
+fn pattern(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    let next = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+fn tcp_delivers(len: usize) {
+    for (here, there) in HERE.into_iter().zip(THERE) {
+        let listener = TcpListener::bind((here, 0)).expect("a port to listen on");
+        let port = listener.local_addr().expect("its address").port();
+        let sent = pattern(len);
+        let expected = sent.clone();
+        let server = thread::spawn(move || {
+            let (mut connection, _) = listener.accept().expect("a connection");
+            connection
+                .set_read_timeout(Some(TIMEOUT))
+                .expect("a timeout");
+            let mut received = Vec::new();
+            connection
+                .read_to_end(&mut received)
+                .expect("all that was sent");
+            assert!(
+                received == expected,
+                "{here}: {} bytes differ",
+                received.len()
+            );
+        });
+        let mut client = TcpStream::connect_timeout(&SocketAddr::new(there, port), TIMEOUT)
+            .expect("a connection through the TUN");
+        client.set_write_timeout(Some(TIMEOUT)).expect("a timeout");
+        client.write_all(&sent).expect("everything goes out");
+        drop(client);
+        server.join().expect("the server is content");
+    }
+}
+
+/// Sends `sizes`, one datagram each, and one long datagram to be segmented.
+fn udp_delivers(sizes: &[usize]) {
+    for (here, there) in HERE.into_iter().zip(THERE) {
+        let server = UdpSocket::bind((here, 0)).expect("a port");
+        let client = UdpSocket::bind((here, 0)).expect("a port");
+        server.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+        let port = server.local_addr().expect("its address").port();
+        let mut buffer = vec![0; 65_536];
+        for size in sizes {
+            let sent = pattern(*size);
+            client
+                .send_to(&sent, (there, port))
+                .expect("the datagram goes out");
+            let (len, from) = server
+                .recv_from(&mut buffer)
+                .expect("the datagram comes back");
+            assert_eq!(buffer[..len], sent, "{here}: {size} bytes");
+            assert_eq!(from.ip(), there);
+        }
+        segment_datagrams(&client, 1400);
+        let sent = pattern(1400 * 40 + 33);
+        client
+            .send_to(&sent, (there, port))
+            .expect("the long datagram goes out");
+        for expected in sent.chunks(1400) {
+            let (len, _) = server
+                .recv_from(&mut buffer)
+                .expect("each segment comes back");
+            assert_eq!(buffer[..len], *expected, "{here}: segments");
+        }
+    }
+}
+
+fn segment_datagrams(socket: &UdpSocket, size: libc::c_int) {
+    let pointer: *const libc::c_int = &raw const size;
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel reads one int from `size`, which lives until the call returns.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            pointer.cast(),
+            len,
+        )
+    };
+    assert_eq!(
+        result,
+        0,
+        "UDP_SEGMENT: {}",
+        std::io::Error::last_os_error()
+    );
+}
+
+const SIZES: [usize; 6] = [1, 2, 511, 1024, 1399, 1400];
+
+#[test]
+fn with_offload_long_packets_go_through_whole() {
+    in_namespace("with_offload_long_packets_go_through_whole", || {
+        let tun = open(true, 1);
+        assert!(tun.capabilities().virtio_header && tun.capabilities().tcp_segmentation);
+        let udp_segmentation = tun.capabilities().udp_segmentation;
+        let running = Swapping::start(tun, &RunOptions::default());
+        udp_delivers(&SIZES);
+        let before = running
+            .driver
+            .stats()
+            .fold(QueueStats::default(), QueueStats::plus);
+        if udp_segmentation {
+            assert!(
+                before.received_packets < 40,
+                "datagrams came segmented: {before:?}"
+            );
+        }
+        tcp_delivers(8 << 20);
+        let (stats, longest) = running.stop();
+        assert!(longest > 20_000, "the longest packet had {longest} bytes");
+        assert_eq!(stats.software_segments + stats.software_checksums, 0);
+        assert_eq!(
+            stats.failed_writes + stats.short_writes + stats.unreadable,
+            0,
+            "{stats:?}"
+        );
+        assert!(stats.cpu_time() > Duration::ZERO);
+    });
+}
+
+#[test]
+fn without_virtio_header_everything_is_one_mtu_and_works() {
+    in_namespace(
+        "without_virtio_header_everything_is_one_mtu_and_works",
+        || {
+            let tun = open(false, 1);
+            assert!(!tun.capabilities().virtio_header);
+            assert_eq!(tun.losses(), [], "what was not asked for is no loss");
+            let running = Swapping::start(tun, &RunOptions::default());
+            udp_delivers(&SIZES);
+            tcp_delivers(2 << 20);
+            let (stats, longest) = running.stop();
+            assert_eq!(longest, 1500);
+            assert_eq!(
+                stats.failed_writes + stats.short_writes + stats.unreadable,
+                0,
+                "{stats:?}"
+            );
+        },
+    );
+}
+
+#[test]
+fn software_finishes_what_the_output_does_not_take() {
+    in_namespace("software_finishes_what_the_output_does_not_take", || {
+        let options = RunOptions {
+            software_offload: true,
+            ..RunOptions::default()
+        };
+        let running = Swapping::start(open(true, 1), &options);
+        udp_delivers(&SIZES);
+        tcp_delivers(4 << 20);
+        let (stats, longest) = running.stop();
+        assert!(longest > 20_000, "the longest packet had {longest} bytes");
+        assert!(stats.software_segments > 2000, "{stats:?}");
+        assert!(stats.software_checksums > 0, "{stats:?}");
+        assert_eq!(stats.unsegmentable + stats.failed_writes, 0, "{stats:?}");
+    });
+}
+
+#[test]
+fn two_queues_share_the_work() {
+    in_namespace("two_queues_share_the_work", || {
+        let tun = open(true, 2);
+        assert_eq!(
+            (tun.capabilities().queues, tun.losses()),
+            (2, [].as_slice())
+        );
+        let running = Swapping::start(tun, &RunOptions::default());
+        tcp_delivers(1 << 20);
+        for size in 1..40 {
+            udp_delivers(&[size]);
+        }
+        let queues: Vec<_> = running.driver.stats().collect();
+        assert!(
+            queues.iter().all(|queue| queue.received_packets > 0),
+            "{queues:?}"
+        );
+        running.stop();
+    });
+}
+
+#[test]
+fn an_open_descriptor_is_taken_over_with_its_offload() {
+    in_namespace("an_open_descriptor_is_taken_over_with_its_offload", || {
+        let opened = open(true, 1);
+        let descriptors = opened
+            .descriptors()
+            .map(|fd| fd.try_clone_to_owned().expect("a copy"));
+        let tun =
+            Tun::from_descriptors("unknown", descriptors.collect(), false).expect("it is taken");
+        drop(opened);
+        assert_eq!(tun.name(), "ptl0");
+        assert!(tun.capabilities().virtio_header && tun.capabilities().tcp_segmentation);
+        let running = Swapping::start(tun, &RunOptions::default());
+        tcp_delivers(1 << 20);
+        running.stop();
+    });
+}
+
+#[test]
+fn a_multi_queue_interface_made_beforehand_is_opened_with_one_queue() {
+    in_namespace(
+        "a_multi_queue_interface_made_beforehand_is_opened_with_one_queue",
+        || {
+            ip("tuntap add dev ptl0 mode tun multi_queue");
+            let tun = open(true, 1);
+            assert!(tun.capabilities().virtio_header);
+            assert_eq!(tun.losses(), []);
+        },
+    );
+}
+
+#[test]
+fn a_single_queue_interface_made_beforehand_loses_the_other_queues() {
+    in_namespace(
+        "a_single_queue_interface_made_beforehand_loses_the_other_queues",
+        || {
+            ip("tuntap add dev ptl0 mode tun");
+            let tun = open(true, 3);
+            assert_eq!(tun.capabilities().queues, 1);
+            let [
+                Loss::Queues {
+                    wanted: 3,
+                    granted: 1,
+                    ..
+                },
+            ] = tun.losses()
+            else {
+                panic!("{:?}", tun.losses());
+            };
+            let running = Swapping::start(tun, &RunOptions::default());
+            tcp_delivers(1 << 20);
+            running.stop();
+        },
+    );
+}
+
+#[test]
+fn a_deleted_interface_ends_the_driver_by_name() {
+    in_namespace("a_deleted_interface_ends_the_driver_by_name", || {
+        let running = Swapping::start(open(true, 2), &RunOptions::default());
+        ip("link del ptl0");
+        for _ in 0..200 {
+            if !running.driver.is_running() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(!running.driver.is_running(), "it noticed");
+        let error = running.driver.stop().expect_err("the device has gone");
+        assert!(matches!(error, RunError::DeviceGone { .. }), "{error}");
+        assert!(error.to_string().starts_with("ptl0: "), "{error}");
+    });
+}
+
+#[test]
+fn a_name_that_is_too_long_is_refused_by_name() {
+    let error = Tun::open(&TunOptions::new("a-name-of-16-byt")).expect_err("too long");
+    assert!(error.to_string().contains("a-name-of-16-byt"), "{error}");
+}
