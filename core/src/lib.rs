@@ -8,6 +8,8 @@ extern crate std;
 pub mod dataplane;
 #[cfg(all(feature = "driver", target_os = "linux"))]
 pub mod driver;
+#[cfg(feature = "k8s")]
+pub mod k8s;
 pub mod model;
 pub mod net;
 pub mod packet;

@@ -11,10 +11,26 @@ use core::net::IpAddr;
 pub struct Conditions {
     /// `ready`; absent means true.
     pub ready: bool,
-    /// `serving`; absent means the value of `ready`.
+    /// `serving`; absent means true, as kube-proxy reads it.
     pub serving: bool,
     /// `terminating`; absent means false.
     pub terminating: bool,
+}
+
+impl Conditions {
+    /// What is said of an endpoint of which nothing is said: ready, serving and not terminating.
+    pub const READY: Self = Self {
+        ready: true,
+        serving: true,
+        terminating: false,
+    };
+
+    /// Neither ready nor serving, but not terminating: an endpoint that may become ready.
+    pub const NOT_READY: Self = Self {
+        ready: false,
+        serving: false,
+        terminating: false,
+    };
 }
 
 /// One endpoint of a slice. Only `addresses[0]` counts, as in kube-proxy.

@@ -129,7 +129,7 @@ impl Object {
 pub struct Rejection {
     /// Which object, in words: `Service default/web`, or where in the input it stood if it has no name.
     pub object: String,
-    /// Path of the field, as Kubernetes writes it: `spec.ports[0].nodePort`.
+    /// Path of the field, as Kubernetes writes it: `spec.ports[0].nodePort`. Empty if the whole object is meant.
     pub field: String,
     /// The rule broken, with the value: `70000 is not a port: must be between 1 and 65535`.
     pub rule: String,
@@ -137,6 +137,10 @@ pub struct Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.object, self.field, self.rule)
+        if self.field.is_empty() {
+            write!(f, "{}: {}", self.object, self.rule)
+        } else {
+            write!(f, "{}: {}: {}", self.object, self.field, self.rule)
+        }
     }
 }

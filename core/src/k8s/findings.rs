@@ -1,0 +1,113 @@
+//! What has been found so far: objects, what was wrong, and what is not ours.
+
+use super::{Decoded, MAX_REJECTIONS};
+use crate::model::{Object, Rejection};
+use alloc::string::{String, ToString};
+use core::fmt::{self, Display, Write};
+
+/// The longest text of one part of a rejection, in characters; longer ones end in an ellipsis.
+const MAX_TEXT: usize = 240;
+
+/// The longest value repeated in a rule, in characters.
+const MAX_QUOTED: usize = 64;
+
+/// Collects what a call of [`super::decode`] returns, within bounds.
+#[derive(Debug)]
+pub(super) struct Findings {
+    source: String,
+    decoded: Decoded,
+    unreported: usize,
+}
+
+impl Findings {
+    pub(super) fn new(source: &str) -> Self {
+        Self {
+            source: clean(source),
+            decoded: Decoded::default(),
+            unreported: 0,
+        }
+    }
+
+    /// The name of the input.
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub(super) fn object(&mut self, object: Object) {
+        self.decoded.objects.push(object);
+    }
+
+    pub(super) fn ignore(&mut self, object: &str) {
+        self.decoded.ignored.push(clean(object));
+    }
+
+    pub(super) fn reject(&mut self, object: impl Display, field: impl Display, rule: impl Display) {
+        if self.decoded.rejections.len() < MAX_REJECTIONS {
+            self.decoded.rejections.push(Rejection {
+                object: clean(object),
+                field: clean(field),
+                rule: clean(rule),
+            });
+        } else {
+            self.unreported = self.unreported.saturating_add(1);
+        }
+    }
+
+    pub(super) fn finish(self) -> Decoded {
+        let mut decoded = self.decoded;
+        if self.unreported > 0 {
+            decoded.rejections.push(Rejection {
+                object: self.source,
+                field: String::new(),
+                rule: alloc::format!(
+                    "{} more rejections: only the first {MAX_REJECTIONS} are reported",
+                    self.unreported
+                ),
+            });
+        }
+        decoded
+    }
+}
+
+/// What is being said of one object: the findings, and the object's name.
+#[derive(Debug)]
+pub(super) struct About<'a> {
+    pub(super) object: &'a str,
+    pub(super) findings: &'a mut Findings,
+}
+
+impl About<'_> {
+    pub(super) fn reject(&mut self, field: impl Display, rule: impl Display) {
+        self.findings.reject(self.object, field, rule);
+    }
+}
+
+/// A value as a rule repeats it: quoted, escaped, and cut if long.
+pub(super) struct Quoted<'a>(pub(super) &'a str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for (index, character) in self.0.chars().enumerate() {
+            if index == MAX_QUOTED {
+                f.write_char('…')?;
+                break;
+            }
+            write!(f, "{}", character.escape_debug())?;
+        }
+        f.write_char('"')
+    }
+}
+
+/// Text fit for a terminal: control characters as spaces, and cut if long. Names in hostile input are hostile too.
+fn clean(text: impl Display) -> String {
+    let mut text = text.to_string();
+    if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
+        text.truncate(end);
+        text.push('…');
+    }
+    if text.contains(char::is_control) {
+        text = text.replace(char::is_control, " ");
+    }
+    text
+}
