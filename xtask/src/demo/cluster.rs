@@ -1,0 +1,266 @@
+//! The demo's cluster: two nodes with pods, a router before them, a client outside.
+//!
+//! ```text
+//! outside --- router --+-- node-1 --+-- web-1
+//! 203.0.113.0/24       |            +-- web-2
+//!       192.168.10.0/24|            +-- client-1   pods: 10.244.NODE.0/24
+//!                      +-- node-2 --+-- web-3
+//!                                   +-- client-2
+//! ```
+//! Everything has an IPv6 address beside. Pods are routed, each behind a veth of its own: through a
+//! bridge, two pods of one node would answer each other past Portolan.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::routing::{self, NodeAddresses, TUN};
+use crate::namespace::Namespace;
+use crate::process::{self, Running};
+
+/// How long a server may take until it answers, and a TUN until it is there.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Where the pods' servers listen: the Services' ports, and one that has another number on each node.
+const POD_PORTS: [u16; 3] = [80, 8081, 8082];
+
+/// What is to be built: nodes from 1, each with these pods that serve.
+const SERVING: [(u8, &[(&str, u8)]); 2] =
+    [(1, &[("web-1", 11), ("web-2", 12)]), (2, &[("web-3", 11)])];
+
+/// The last byte of the address of a node's client pod.
+const CLIENT_HOST: u8 = 101;
+
+/// A place that a client can be in.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// What the tables call it.
+    pub(crate) name: String,
+    /// Its network.
+    pub(crate) namespace: Namespace,
+}
+
+/// A node and what runs on it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Its own network.
+    pub(crate) place: Place,
+    /// A pod on it that only asks.
+    pub(crate) client: Place,
+    /// Its addresses.
+    pub(crate) addresses: NodeAddresses,
+    number: u8,
+    serving: Vec<Place>,
+}
+
+/// All of it. Children die before the namespaces they live in go: fields drop in order.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    running: Vec<Running>,
+    /// The two nodes.
+    pub(crate) nodes: Vec<Node>,
+    /// A client beyond the router.
+    pub(crate) outside: Place,
+    /// What stands before the nodes.
+    _router: Place,
+    directory: PathBuf,
+}
+
+impl Cluster {
+    /// Builds the cluster with plain routing and a server in each pod; logs go to `directory`.
+    pub(crate) fn new(directory: &Path) -> Result<Self> {
+        let router = place("router")?;
+        let outside = place("outside")?;
+        outer_network(&outside.namespace, &router.namespace)?;
+        let nodes = SERVING
+            .iter()
+            .map(|(number, pods)| Node::new(*number, pods, &router.namespace));
+        let nodes = nodes.collect::<Result<Vec<_>>>()?;
+        for node in &nodes {
+            for other in nodes.iter().filter(|other| other.number != node.number) {
+                node.route_to(other)?;
+            }
+        }
+        let mut cluster = Self {
+            running: Vec::new(),
+            nodes,
+            outside,
+            _router: router,
+            directory: directory.to_path_buf(),
+        };
+        cluster.start_pods()?;
+        Ok(cluster)
+    }
+
+    /// Starts `command` of each node in that node's namespace, waits for its TUN and sends the
+    /// node's packets through it.
+    pub(crate) fn divert(&mut self, command: impl Fn(&Node) -> Vec<String>) -> Result<()> {
+        for node in &self.nodes {
+            let words = command(node);
+            let (program, arguments) = words.split_first().context("an empty command")?;
+            let name = format!("portolan-{}", node.place.name);
+            let mut command = node.place.namespace.command(program);
+            let log = self.directory.join(&name).with_extension("log");
+            let mut child = Running::start(&name, command.args(arguments), &log)?;
+            process::until(&format!("{name} holds {TUN}"), START_LIMIT, || {
+                child
+                    .check()
+                    .with_context(|| format!("see {}", log.display()))?;
+                node.place.namespace.has_link(TUN)
+            })?;
+            self.running.push(child);
+            routing::divert(&node.place.namespace, node.addresses)?;
+        }
+        Ok(())
+    }
+
+    /// Fails if anything that should be running is not.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.running.iter_mut().try_for_each(Running::check)
+    }
+
+    fn start_pods(&mut self) -> Result<()> {
+        let own = env::current_exe().context("finding this program")?;
+        let own = own.to_string_lossy().into_owned();
+        for node in &self.nodes {
+            for pod in &node.serving {
+                let mut command = pod.namespace.command(&own);
+                command.args(["pod", "--name", &pod.name, "--node", &node.place.name]);
+                for port in POD_PORTS {
+                    command.args(["--port", &port.to_string()]);
+                }
+                let log = self.directory.join(&pod.name).with_extension("log");
+                self.running
+                    .push(Running::start(&pod.name, &mut command, &log)?);
+                wait_for_server(pod)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    fn new(number: u8, pods: &[(&str, u8)], router: &Namespace) -> Result<Self> {
+        let place = place(&format!("node-{number}"))?;
+        let namespace = &place.namespace;
+        let host = 10 + number;
+        namespace.join("eth0", router, &format!("node{number}"))?;
+        router.ip(&format!("link set node{number} master lan up\n"))?;
+        routing::prepare(namespace)?;
+        namespace.ip(&format!(
+            "addr add 192.168.10.{host}/24 dev eth0\n\
+             addr add fd00:10::{host}/64 dev eth0 nodad\n\
+             link set eth0 up\n\
+             route add default via 192.168.10.1\n\
+             route add default via fd00:10::1\n"
+        ))?;
+        router.ip(&format!(
+            "route add 10.244.{number}.0/24 via 192.168.10.{host}\n\
+             route add fd00:244:{number}::/64 via fd00:10::{host}\n"
+        ))?;
+        let client = pod(namespace, &format!("client-{number}"), number, CLIENT_HOST)?;
+        let serving = pods
+            .iter()
+            .map(|(name, last)| pod(namespace, name, number, *last));
+        let serving = serving.collect::<Result<Vec<_>>>()?;
+        let addresses = NodeAddresses {
+            ipv4: node_ipv4(number),
+            ipv6: format!("fd00:10::{host}").parse::<Ipv6Addr>()?,
+        };
+        Ok(Self {
+            place,
+            client,
+            addresses,
+            number,
+            serving,
+        })
+    }
+
+    fn route_to(&self, other: &Self) -> Result<()> {
+        let NodeAddresses { ipv4, ipv6 } = other.addresses;
+        let number = other.number;
+        self.place.namespace.ip(&format!(
+            "route add 10.244.{number}.0/24 via {ipv4}\n\
+             route add fd00:244:{number}::/64 via {ipv6}\n"
+        ))
+    }
+}
+
+fn node_ipv4(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, 10, 10 + number)
+}
+
+fn place(name: &str) -> Result<Place> {
+    Ok(Place {
+        name: name.to_owned(),
+        namespace: Namespace::new(name)?,
+    })
+}
+
+fn outer_network(outside: &Namespace, router: &Namespace) -> Result<()> {
+    outside.join("eth0", router, "outer")?;
+    outside.ip("addr add 203.0.113.10/24 dev eth0\n\
+         addr add 203.0.113.11/24 dev eth0\n\
+         addr add 2001:db8:203::10/64 dev eth0 nodad\n\
+         addr add 2001:db8:203::11/64 dev eth0 nodad\n\
+         link set eth0 up\n\
+         route add default via 203.0.113.1\n\
+         route add default via 2001:db8:203::1\n")?;
+    router.sysctl(&[
+        "net.ipv4.ip_forward=1",
+        "net.ipv6.conf.all.forwarding=1",
+        // Of several next hops, the connection chooses, not the address alone.
+        "net.ipv4.fib_multipath_hash_policy=1",
+    ])?;
+    router.ip("link add lan type bridge\n\
+         addr add 203.0.113.1/24 dev outer\n\
+         addr add 2001:db8:203::1/64 dev outer nodad\n\
+         addr add 192.168.10.1/24 dev lan\n\
+         addr add fd00:10::1/64 dev lan nodad\n\
+         link set outer up\n\
+         link set lan up\n")
+}
+
+/// A pod: its own namespace, routed, with the same gateway addresses everywhere.
+fn pod(node: &Namespace, name: &str, number: u8, last: u8) -> Result<Place> {
+    let pod = place(name)?;
+    let link = format!("veth-{name}");
+    let ipv4 = node_ipv4(number);
+    node.join(&link, &pod.namespace, "eth0")?;
+    node.ip(&format!(
+        "addr add 169.254.1.1/32 dev {link}\n\
+         addr add fe80::1/64 dev {link} nodad\n\
+         link set {link} up\n\
+         route add 10.244.{number}.{last} dev {link} src {ipv4}\n\
+         route add fd00:244:{number}::{last} dev {link}\n"
+    ))?;
+    pod.namespace.ip(&format!(
+        "addr add 10.244.{number}.{last}/32 dev eth0\n\
+         addr add fd00:244:{number}::{last}/128 dev eth0 nodad\n\
+         link set eth0 up\n\
+         route add 169.254.1.1 dev eth0 scope link\n\
+         route add default via 169.254.1.1\n\
+         route add default via fe80::1 dev eth0\n"
+    ))?;
+    Ok(pod)
+}
+
+fn wait_for_server(pod: &Place) -> Result<()> {
+    process::until(&format!("{} answers itself", pod.name), START_LIMIT, || {
+        let mut curl = pod.namespace.command("curl");
+        curl.args([
+            "-s",
+            "-o",
+            "/dev/null",
+            "--max-time",
+            "2",
+            "http://localhost/",
+        ]);
+        Ok(process::output(&mut curl, "", START_LIMIT)?
+            .status
+            .success())
+    })
+}

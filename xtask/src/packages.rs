@@ -1,0 +1,140 @@
+//! What the commands need from the system, and how to get it: installed with apt-get by root on
+//! Debian and its like, otherwise named exactly.
+
+use core::time::Duration;
+use std::env;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+
+/// A program and the Debian package that brings it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+/// `ip`: namespaces, links, routes and rules.
+pub(crate) const IP: Tool = Tool {
+    program: "ip",
+    package: "iproute2",
+};
+/// `nft`: marks the packets of neighbour discovery; the kernel tables are tested through it.
+pub(crate) const NFT: Tool = Tool {
+    program: "nft",
+    package: "nftables",
+};
+/// `curl`: the client of the demo.
+pub(crate) const CURL: Tool = Tool {
+    program: "curl",
+    package: "curl",
+};
+/// `iperf3`: throughput.
+pub(crate) const IPERF3: Tool = Tool {
+    program: "iperf3",
+    package: "iperf3",
+};
+/// A C compiler: the C examples and tests.
+pub(crate) const CC: Tool = Tool {
+    program: "cc",
+    package: "gcc",
+};
+
+/// How long apt-get may take, for each of its calls.
+const APT_LIMIT: Duration = Duration::from_secs(300);
+
+/// Makes sure that every one of `tools` is here, or says exactly what to install.
+pub(crate) fn require(tools: &[Tool]) -> Result<()> {
+    let absent = absent(tools, &search_path());
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<_> = absent.iter().map(|tool| tool.package).collect();
+    let wanted = packages.join(" ");
+    if find("apt-get", &search_path()).is_none() {
+        bail!("this needs programs that Debian has in the packages: {wanted}. Install them first");
+    }
+    if !is_root() {
+        bail!("this needs more packages. As root: apt-get update && apt-get install -y {wanted}");
+    }
+    println!("installing {wanted} (apt-get)");
+    install(&packages).with_context(|| format!("installing {wanted}"))
+}
+
+/// Is this process allowed to do what root may?
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Those of `tools` whose program lies in none of `directories`.
+fn absent(tools: &[Tool], directories: &[String]) -> Vec<Tool> {
+    tools
+        .iter()
+        .copied()
+        .filter(|tool| find(tool.program, directories).is_none())
+        .collect()
+}
+
+/// `PATH`, and where Debian keeps administrators' programs, which users' `PATH` leaves out.
+fn search_path() -> Vec<String> {
+    let path = env::var("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+    path.split(':')
+        .chain(system)
+        .filter(|dir| !dir.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn find<'d>(program: &str, directories: &'d [String]) -> Option<&'d String> {
+    directories
+        .iter()
+        .find(|directory| Path::new(directory).join(program).is_file())
+}
+
+/// Installs with the package lists there are; fetches the lists once if that fails.
+fn install(packages: &[&str]) -> Result<()> {
+    let attempt = || apt_get(&[&["install", "-y", "--no-install-recommends"], packages].concat());
+    if attempt().is_ok() {
+        return Ok(());
+    }
+    apt_get(&["update"])?;
+    attempt()
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    command
+        .arg("-q")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    process::run(&mut command, "", APT_LIMIT).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_in_no_directory_is_absent() {
+        let nowhere = Tool {
+            program: "no-such-program-anywhere",
+            package: "nothing",
+        };
+        assert_eq!(absent(&[nowhere], &search_path()), [nowhere]);
+    }
+
+    #[test]
+    fn a_program_in_one_directory_is_found() {
+        let shell = Tool {
+            program: "sh",
+            package: "dash",
+        };
+        assert_eq!(absent(&[shell], &search_path()), []);
+    }
+}

@@ -1,0 +1,176 @@
+//! The list of steps: what a change must pass, fast ones first.
+
+use core::time::Duration;
+use std::fs;
+use std::process::Command;
+
+use super::count::Reader;
+use super::step::Step;
+use crate::{process, workspace};
+
+/// Each set of features is held to the lints by itself: features add, they never change behaviour.
+const FEATURE_SETS: [&str; 6] = ["", "std", "k8s", "driver", "cli", "k8s,driver,cli"];
+
+/// Where the Go module is.
+const GO_MODULE: &str = "bindings-go";
+
+/// Where the case files of `portolan check` are.
+const CASES: &str = "core/tests/cases";
+
+const WASM: &str = "wasm32-unknown-unknown";
+
+/// Every step, in order.
+pub(crate) fn all() -> Vec<Step> {
+    let mut steps = vec![formatting()];
+    steps.extend(FEATURE_SETS.map(lints));
+    steps.push(workspace_lints());
+    steps.extend(tests());
+    steps.push(documentation());
+    steps.extend(wasm());
+    steps.push(header());
+    steps.extend(go());
+    steps.extend(conformance());
+    steps
+}
+
+fn formatting() -> Step {
+    let missing = component_missing("rustfmt");
+    Step::cargo("format", &["fmt", "--all", "--check"], Reader::Whole).fail_because(missing)
+}
+
+fn lints(features: &str) -> Step {
+    let name = format!("lints, features [{features}]");
+    let arguments = [
+        "clippy",
+        "--package",
+        "portolan",
+        "--all-targets",
+        "--no-default-features",
+    ];
+    let arguments = [
+        &arguments[..],
+        &["--features", features, "--", "-D", "warnings"],
+    ]
+    .concat();
+    Step::cargo(&name, &arguments, Reader::Whole).fail_because(component_missing("clippy"))
+}
+
+fn workspace_lints() -> Step {
+    let arguments = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    Step::cargo("lints, workspace", &arguments, Reader::Whole)
+}
+
+fn tests() -> Vec<Step> {
+    let every = [
+        "test",
+        "--workspace",
+        "--lib",
+        "--bins",
+        "--tests",
+        "--examples",
+        "--no-fail-fast",
+    ];
+    let all_features = [&every[..], &["--all-features"]].concat();
+    let documents = ["test", "--workspace", "--doc", "--all-features"];
+    vec![
+        Step::cargo("tests, default features", &every, Reader::Libtest),
+        Step::cargo("tests, all features", &all_features, Reader::Libtest),
+        Step::cargo("tests in documentation", &documents, Reader::Libtest),
+    ]
+}
+
+fn documentation() -> Step {
+    let arguments = ["doc", "--workspace", "--all-features", "--no-deps"];
+    Step::cargo("documentation", &arguments, Reader::Whole).env("RUSTDOCFLAGS", "-D warnings")
+}
+
+/// What needs no operating system must build without one.
+fn wasm() -> Vec<Step> {
+    let reason = wasm_missing();
+    let check = |features: &str| {
+        let name = format!("builds for wasm32, features [{features}]");
+        let arguments = ["check", "--package", "portolan", "--lib", "--target", WASM];
+        let arguments = [
+            &arguments[..],
+            &["--no-default-features", "--features", features],
+        ]
+        .concat();
+        Step::cargo(&name, &arguments, Reader::Whole).skip_because(reason.clone())
+    };
+    vec![check(""), check("k8s")]
+}
+
+fn header() -> Step {
+    Step::cargo(
+        "header is current",
+        &["xtask", "header", "--check"],
+        Reader::Whole,
+    )
+}
+
+fn go() -> Vec<Step> {
+    if !workspace::root().join(GO_MODULE).join("go.mod").exists() {
+        return Vec::new();
+    }
+    let vet = Step::new("go vet", "go", &["vet", "./..."], Reader::Whole);
+    let test = Step::new("go test", "go", &["test", "-v", "./..."], Reader::Go);
+    vec![vet.within(GO_MODULE), test.within(GO_MODULE)]
+}
+
+/// Every case file there is, through the command that users hold their manifests to.
+fn conformance() -> Option<Step> {
+    let directory = workspace::root().join(CASES);
+    let files = fs::read_dir(directory).ok()?.filter_map(Result::ok);
+    let mut files: Vec<_> = files
+        .map(|file| file.path().to_string_lossy().into_owned())
+        .collect();
+    files.sort();
+    let mut arguments = vec![
+        "run",
+        "--quiet",
+        "--package",
+        "portolan",
+        "--features",
+        "cli",
+    ];
+    arguments.extend(["--bin", "portolan", "--", "check"]);
+    arguments.extend(files.iter().map(String::as_str));
+    Some(Step::cargo("conformance", &arguments, Reader::Totals))
+}
+
+/// Gets the target if it is not here; says why there is none if it cannot be had.
+fn wasm_missing() -> Option<String> {
+    rustup(&["target", "add", WASM])
+        .err()
+        .map(|error| format!("no target {WASM}: {error}"))
+}
+
+/// Gets a component of the toolchain if it is not here; says why there is none if it cannot be had.
+fn component_missing(component: &str) -> Option<String> {
+    let tool = match component {
+        "clippy" => "clippy-driver",
+        other => other,
+    };
+    let present = Command::new(tool)
+        .arg("--version")
+        .output()
+        .is_ok_and(|said| said.status.success());
+    if present {
+        return None;
+    }
+    let added = rustup(&["component", "add", component]);
+    added.err().map(|error| format!("no {component}: {error}"))
+}
+
+fn rustup(arguments: &[&str]) -> anyhow::Result<()> {
+    let mut command = Command::new("rustup");
+    command.args(arguments).current_dir(workspace::root());
+    process::run(&mut command, "", Duration::from_secs(180)).map(drop)
+}
