@@ -49,6 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let header = generate()?;
     let path = workspace::root().join("include/portolan.h");
     if !arguments.check {
+        std::fs::create_dir_all(workspace::root().join("include"))?;
         std::fs::write(&path, header).with_context(|| format!("writing {}", path.display()))?;
         return Ok(ExitCode::SUCCESS);
     }
