@@ -9,14 +9,15 @@
     reason = "unshare and setsockopt, which std does not offer"
 )]
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use portolan::dataplane::{Descriptor, Verdict};
 use portolan::driver::{Driver, Loss, QueueStats, RunError, RunOptions, Tun, TunOptions};
@@ -146,7 +147,7 @@ fn pattern(len: usize) -> Vec<u8> {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
     };
-    std::iter::repeat_with(next).take(len).collect()
+    core::iter::repeat_with(next).take(len).collect()
 }
 
 fn tcp_delivers(len: usize) {
