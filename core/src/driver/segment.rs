@@ -319,3 +319,6 @@ fn add_pseudo_header(segment: &[u8], ipv4: bool, start: usize, protocol: u64) ->
     let sum = protocol.wrapping_add(u64::try_from(len).ok()?);
     Some(add_words(sum, addresses))
 }
+
+#[cfg(test)]
+mod tests;
