@@ -4,9 +4,11 @@
 //! whose offload fields contradict its bytes is refused, never repaired: [`SegmentError`].
 
 use core::fmt;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::virtio::gso_type;
-use crate::packet::{Offload, offload_flags};
+use crate::net::{Address, Protocol};
+use crate::packet::{self, Headers, Kind, Offload, Parsed, offload_flags, tcp_flags};
 
 /// The most segments that one packet is cut into: 65,535 bytes in segments of 48, Linux' smallest
 /// (`net.ipv4.tcp_min_snd_mss`). More is an attempt to have one packet do the work of thousands.
@@ -19,98 +21,66 @@ pub const MAX_PACKET_LEN: usize = 65_575;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SegmentError {
-    /// The packet is shorter than its headers, or longer than any packet can be.
-    Length,
-    /// The offload fields point outside the packet, or to another place than its headers do.
-    Checksum,
+    /// Not a packet whose offload fields fit its headers; see [`packet::parse`].
+    Malformed,
     /// To be segmented, but without a partial checksum, which virtio 1.2, 5.1.6.2 demands.
     NotPartial,
-    /// A way of segmenting that is not TCP's or UDP's, or of another address family than the packet's.
+    /// To be segmented, and was not; or the other way round.
     Type,
-    /// Segments of no bytes, or more than [`MAX_SEGMENTS`] of them.
-    Size,
+    /// More than [`MAX_SEGMENTS`] segments.
+    TooManySegments,
+    /// The buffer is shorter than a segment.
+    Buffer,
 }
 
 impl fmt::Display for SegmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Length => "the packet's length contradicts its headers",
-            Self::Checksum => "checksum_start and checksum_offset do not fit the packet's headers",
+            Self::Malformed => "the offload fields do not fit the packet's headers",
             Self::NotPartial => "a packet to be segmented must have a partial checksum",
-            Self::Type => "gso_type does not fit the packet's protocol",
-            Self::Size => "gso_size makes no segments or too many",
+            Self::Type => "gso_type asks for something else",
+            Self::TooManySegments => "gso_size makes too many segments",
+            Self::Buffer => "the buffer is shorter than a segment",
         })
     }
 }
 
 impl core::error::Error for SegmentError {}
 
-/// Adds the 16-bit words of `bytes` to a sum (RFC 1071), an odd last byte as the upper half of a word. Only the
-/// last slice summed may be odd.
-fn add_words(sum: u64, bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<4>();
-    let mut sum = words.iter().fold(sum, |sum, word| {
-        sum.wrapping_add(u64::from(u32::from_be_bytes(*word)))
-    });
-    let mut last = [0; 4];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    sum = sum.wrapping_add(u64::from(u32::from_be_bytes(last)));
-    sum
-}
-
-/// Folds a sum to 16 bits and complements it. Never zero but 0xffff, its other spelling: UDP's zero would mean
-/// that there is no checksum (RFC 768), and for TCP both are the same number.
-fn complement(mut sum: u64) -> u16 {
-    while sum > 0xffff {
-        sum = (sum >> 16).wrapping_add(sum & 0xffff);
-    }
-    match !(sum as u16) {
-        0 => 0xffff,
-        checksum => checksum,
-    }
-}
-
-fn put(packet: &mut [u8], at: usize, number: u16) -> Option<()> {
-    *packet.get_mut(at..)?.first_chunk_mut::<2>()? = number.to_be_bytes();
-    Some(())
-}
-
-fn take(packet: &[u8], at: usize) -> Option<u16> {
-    packet
-        .get(at..)?
-        .first_chunk::<2>()
-        .map(|bytes| u16::from_be_bytes(*bytes))
-}
-
-/// Completes the checksum of a packet that is not to be segmented, and clears the flag. A packet whose checksum
-/// is complete already is left as it is.
+/// Completes the checksum of a packet that is not to be segmented, and clears its offload fields. A checksum
+/// that is complete already is left as it is.
 ///
 /// # Errors
-/// [`SegmentError::Checksum`] if the field does not lie inside the packet, [`SegmentError::Type`] if the packet
-/// is to be segmented. The packet is then as it was.
+/// [`SegmentError::Malformed`] if the fields point outside the packet, [`SegmentError::Type`] if the packet is
+/// to be segmented. The packet is then as it was.
 pub fn complete_checksum(packet: &mut [u8], offload: &mut Offload) -> Result<(), SegmentError> {
-    if offload.gso_type & !gso_type::ECN != gso_type::NONE {
+    if offload.gso_type != gso_type::NONE {
         return Err(SegmentError::Type);
     }
-    if offload.flags & offload_flags::PARTIAL != 0 {
-        let start = usize::from(offload.checksum_start);
-        let field = start.wrapping_add(usize::from(offload.checksum_offset));
-        let summed = packet.get(start..).ok_or(SegmentError::Checksum)?;
-        // The field holds the sum of the pseudo-header, so it is summed like everything else.
-        let checksum = complement(add_words(0, summed));
-        put(packet, field, checksum).ok_or(SegmentError::Checksum)?;
+    // SCTP alone has another checksum than the Internet's. An ICMP error about SCTP is none.
+    let sctp = match packet::parse(packet, offload) {
+        Parsed::Ipv4(headers) => is_sctp(&headers),
+        Parsed::Ipv6(headers) => is_sctp(&headers),
+        Parsed::NotOurs => false,
+        Parsed::Malformed(_) => return Err(SegmentError::Malformed),
+    };
+    let protocol = if sctp { Protocol::Sctp } else { Protocol::Udp };
+    if !packet::complete_checksum(packet, protocol, offload) {
+        return Err(SegmentError::Malformed);
     }
     *offload = Offload::default();
     Ok(())
 }
 
-/// What every segment starts with, and how its fields depend on its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Transport {
-    Tcp { sequence: u32 },
-    Udp,
+fn is_sctp<A>(headers: &Headers<A>) -> bool {
+    headers.tuple.protocol == Protocol::Sctp && matches!(headers.kind, Kind::Whole)
+}
+
+/// Source and destination, for the pseudo-header.
+#[derive(Debug, Clone, Copy)]
+enum Addresses {
+    Ipv4(Ipv4Addr, Ipv4Addr),
+    Ipv6(Ipv6Addr, Ipv6Addr),
 }
 
 /// The segments of one packet, one after the other, in a buffer that the caller owns.
@@ -118,83 +88,96 @@ enum Transport {
 pub struct Segments<'a> {
     packet: &'a [u8],
     buffer: &'a mut [u8],
-    ipv4: bool,
-    transport: Transport,
-    transport_start: usize,
+    addresses: Addresses,
+    /// The first segment's sequence number; `None` for UDP.
+    sequence: Option<u32>,
+    /// Where the transport header begins.
+    transport: usize,
+    /// Bytes that every segment begins with.
     header_len: usize,
-    segment_len: usize,
-    /// Bytes of payload that have been given out.
+    /// Bytes of payload in every segment but the last.
+    size: usize,
+    /// Segments that have been given out.
     done: usize,
 }
 
-const TCP_FIN_PSH: u8 = 0x09;
-const TCP_CWR: u8 = 0x80;
-
 impl<'a> Segments<'a> {
-    /// Prepares to cut `packet` (from its IP header on) as `offload` says. `buffer` must be as long as the
-    /// packet; it is overwritten with each segment.
+    /// Prepares to cut `packet` (from its IP header on) as `offload` says. A `buffer` as long as the packet is
+    /// always long enough; it is overwritten with each segment.
     ///
     /// # Errors
-    /// A [`SegmentError`] if the packet contradicts its offload fields, or the buffer is shorter than a segment.
+    /// A [`SegmentError`] if there is no right way to cut it.
     pub fn new(
         packet: &'a [u8],
         offload: &Offload,
         buffer: &'a mut [u8],
     ) -> Result<Self, SegmentError> {
+        if offload.gso_type == gso_type::NONE {
+            return Err(SegmentError::Type);
+        }
         if offload.flags & offload_flags::PARTIAL == 0 {
             return Err(SegmentError::NotPartial);
         }
-        let version = packet.first().ok_or(SegmentError::Length)? >> 4;
-        let transport_start = usize::from(offload.checksum_start);
-        let (ipv4, tcp) = match (version, offload.gso_type & !gso_type::ECN) {
-            (4, gso_type::TCP_IPV4) => (true, true),
-            (6, gso_type::TCP_IPV6) => (false, true),
-            (4, gso_type::UDP_SEGMENTATION) => (true, false),
-            (6, gso_type::UDP_SEGMENTATION) => (false, false),
-            _ => return Err(SegmentError::Type),
-        };
-        check_network_header(packet, ipv4, transport_start, tcp)?;
-        let header = packet
-            .get(transport_start..)
-            .ok_or(SegmentError::Checksum)?;
-        let (transport, transport_len, field) = if tcp {
-            let header = header.first_chunk::<20>().ok_or(SegmentError::Length)?;
-            let [_, _, _, _, s0, s1, s2, s3, _, _, _, _, offset, ..] = *header;
+        // From here on the offload fields fit the headers, and the packet is TCP or UDP and no fragment.
+        match packet::parse(packet, offload) {
+            Parsed::Ipv4(headers) => {
+                let addresses = Addresses::Ipv4(headers.tuple.source, headers.tuple.destination);
+                Self::of(packet, &headers, addresses, offload, buffer)
+            }
+            Parsed::Ipv6(headers) => {
+                let addresses = Addresses::Ipv6(headers.tuple.source, headers.tuple.destination);
+                Self::of(packet, &headers, addresses, offload, buffer)
+            }
+            Parsed::NotOurs | Parsed::Malformed(_) => Err(SegmentError::Malformed),
+        }
+    }
+
+    fn of<A: Address>(
+        packet: &'a [u8],
+        headers: &Headers<A>,
+        addresses: Addresses,
+        offload: &Offload,
+        buffer: &'a mut [u8],
+    ) -> Result<Self, SegmentError> {
+        let packet = packet
+            .get(..headers.end as usize)
+            .ok_or(SegmentError::Malformed)?;
+        let transport = usize::from(headers.transport);
+        let message = packet.get(transport..).ok_or(SegmentError::Malformed)?;
+        let (sequence, transport_len) = if headers.tuple.protocol == Protocol::Tcp {
+            let header = message.first_chunk::<20>().ok_or(SegmentError::Malformed)?;
+            let [_, _, _, _, s0, s1, s2, s3, _, _, _, _, data_offset, ..] = *header;
             let sequence = u32::from_be_bytes([s0, s1, s2, s3]);
             (
-                Transport::Tcp { sequence },
-                usize::from(offset >> 4).wrapping_mul(4),
-                16,
+                Some(sequence),
+                usize::from(data_offset >> 4).wrapping_mul(4),
             )
         } else {
-            (Transport::Udp, 8, 6)
+            (None, 8)
         };
-        if usize::from(offload.checksum_offset) != field {
-            return Err(SegmentError::Checksum);
-        }
-        let header_len = transport_start.wrapping_add(transport_len);
+        let header_len = transport.wrapping_add(transport_len);
         let payload_len = packet
             .len()
             .checked_sub(header_len)
-            .ok_or(SegmentError::Length)?;
-        let segment_len = usize::from(offload.gso_size);
-        if packet.len() > MAX_PACKET_LEN || (tcp && transport_len < 20) {
-            return Err(SegmentError::Length);
+            .ok_or(SegmentError::Malformed)?;
+        let size = usize::from(offload.gso_size);
+        if size == 0 {
+            return Err(SegmentError::Malformed);
         }
-        if segment_len == 0 || payload_len.div_ceil(segment_len) > MAX_SEGMENTS {
-            return Err(SegmentError::Size);
+        if payload_len.div_ceil(size) > MAX_SEGMENTS {
+            return Err(SegmentError::TooManySegments);
         }
-        if buffer.len() < header_len.wrapping_add(segment_len.min(payload_len)) {
-            return Err(SegmentError::Length);
+        if buffer.len() < header_len.wrapping_add(size.min(payload_len)) {
+            return Err(SegmentError::Buffer);
         }
         Ok(Self {
             packet,
             buffer,
-            ipv4,
+            addresses,
+            sequence,
             transport,
-            transport_start,
             header_len,
-            segment_len,
+            size,
             done: 0,
         })
     }
@@ -202,11 +185,12 @@ impl<'a> Segments<'a> {
     /// The next segment, complete with its checksums; `None` after the last. A packet without payload is one
     /// segment.
     pub fn next_segment(&mut self) -> Option<&[u8]> {
-        let rest = self.packet.get(self.header_len.checked_add(self.done)?..)?;
+        let done_len = self.done.checked_mul(self.size)?;
+        let rest = self.packet.get(self.header_len.checked_add(done_len)?..)?;
         if rest.is_empty() && self.done > 0 {
             return None;
         }
-        let payload = rest.get(..self.segment_len).unwrap_or(rest);
+        let payload = rest.get(..self.size).unwrap_or(rest);
         let last = payload.len() == rest.len();
         let segment = self
             .buffer
@@ -214,110 +198,80 @@ impl<'a> Segments<'a> {
         let (header, body) = segment.split_at_mut_checked(self.header_len)?;
         header.copy_from_slice(self.packet.get(..self.header_len)?);
         body.copy_from_slice(payload);
-        let index = self.done.checked_div(self.segment_len)?;
-        finish_network_header(segment, self.ipv4, index)?;
-        let start = self.transport_start;
-        let checksum_at = match self.transport {
-            Transport::Tcp { sequence } => {
-                let tcp = segment.get_mut(start..)?.first_chunk_mut::<20>()?;
-                let [_, _, _, _, s0, s1, s2, s3, _, _, _, _, _, flags, ..] = tcp;
-                let sequence = sequence.wrapping_add(u32::try_from(self.done).ok()?);
-                [*s0, *s1, *s2, *s3] = sequence.to_be_bytes();
-                if !last {
-                    *flags &= !TCP_FIN_PSH;
-                }
-                // CWR announces one reduction of the window, once (RFC 3168, 6.1.2).
-                if index > 0 {
-                    *flags &= !TCP_CWR;
-                }
-                start.wrapping_add(16)
+        match self.addresses {
+            Addresses::Ipv4(..) => finish_ipv4(segment, self.done)?,
+            Addresses::Ipv6(..) => {
+                put(
+                    segment,
+                    4,
+                    u16::try_from(segment.len().checked_sub(40)?).ok()?,
+                )?;
             }
-            Transport::Udp => {
-                let len = segment.len().wrapping_sub(start);
-                put(segment, start.wrapping_add(4), u16::try_from(len).ok()?)?;
-                start.wrapping_add(6)
+        }
+        let message = segment.get_mut(self.transport..)?;
+        let (protocol, field) = match self.sequence {
+            Some(first) => {
+                let sequence = first.wrapping_add(u32::try_from(done_len).ok()?);
+                finish_tcp(message, sequence, self.done == 0, last)?;
+                (6, 16)
+            }
+            None => {
+                put(message, 4, u16::try_from(message.len()).ok()?)?;
+                (17, 6)
             }
         };
-        put(segment, checksum_at, 0)?;
-        let protocol = if checksum_at.wrapping_sub(start) == 16 {
-            6
-        } else {
-            17
+        put(message, field, 0)?;
+        let checksum = match self.addresses {
+            Addresses::Ipv4(from, to) => packet::transport_checksum(from, to, protocol, message),
+            Addresses::Ipv6(from, to) => packet::transport_checksum(from, to, protocol, message),
         };
-        let sum = add_pseudo_header(segment, self.ipv4, start, protocol)?;
-        let checksum = complement(add_words(sum, segment.get(start..)?));
-        put(segment, checksum_at, checksum)?;
-        self.done = self.done.checked_add(payload.len().max(1))?;
-        Some(segment)
+        // UDP writes a sum of zero as 0xffff (RFC 768), which is as right for TCP.
+        put(
+            message,
+            field,
+            if checksum == 0 { 0xffff } else { checksum },
+        )?;
+        self.done = self.done.checked_add(1)?;
+        self.buffer
+            .get(..self.header_len.checked_add(payload.len())?)
     }
 }
 
-/// Whether the IP header ends where the transport header is said to begin. IPv6 extension headers are copied to
-/// every segment, so only their end matters.
-fn check_network_header(
-    packet: &[u8],
-    ipv4: bool,
-    transport_start: usize,
-    tcp: bool,
-) -> Result<(), SegmentError> {
-    if ipv4 {
-        let header = packet.first_chunk::<20>().ok_or(SegmentError::Length)?;
-        let [
-            version,
-            _,
-            _,
-            _,
-            _,
-            _,
-            fragment_high,
-            fragment_low,
-            _,
-            protocol,
-            ..,
-        ] = *header;
-        let header_len = usize::from(version & 0x0f).wrapping_mul(4);
-        if header_len < 20 || header_len != transport_start {
-            return Err(SegmentError::Checksum);
-        }
-        let fragment = u16::from_be_bytes([fragment_high, fragment_low]) & 0x3fff;
-        if fragment != 0 || protocol != if tcp { 6 } else { 17 } {
-            return Err(SegmentError::Type);
-        }
-    } else if transport_start < 40 {
-        return Err(SegmentError::Checksum);
-    }
-    Ok(())
+fn put(bytes: &mut [u8], at: usize, number: u16) -> Option<()> {
+    *bytes.get_mut(at..)?.first_chunk_mut::<2>()? = number.to_be_bytes();
+    Some(())
 }
 
-/// Length, and for IPv4 identification and header checksum, of segment number `index`.
-fn finish_network_header(segment: &mut [u8], ipv4: bool, index: usize) -> Option<()> {
-    if !ipv4 {
-        return put(
-            segment,
-            4,
-            u16::try_from(segment.len().checked_sub(40)?).ok()?,
-        );
-    }
-    put(segment, 2, u16::try_from(segment.len()).ok()?)?;
-    // Each segment is a datagram of its own and may be fragmented on its own (RFC 6864, 4).
-    let identification = take(segment, 4)?.wrapping_add(index as u16);
-    put(segment, 4, identification)?;
-    put(segment, 10, 0)?;
-    let header_len = usize::from(segment.first()? & 0x0f).wrapping_mul(4);
-    let checksum = complement(add_words(0, segment.get(..header_len)?));
-    put(segment, 10, checksum)
+/// Length, identification and header checksum of segment number `index`. Each segment is a datagram of its own,
+/// and its identification must tell it from the others if it is fragmented (RFC 6864, 4).
+fn finish_ipv4(segment: &mut [u8], index: usize) -> Option<()> {
+    let total_len = u16::try_from(segment.len()).ok()?;
+    let [first, ..] = *segment.first_chunk::<1>()?;
+    let header = segment.get_mut(..usize::from(first & 0x0f).wrapping_mul(4))?;
+    let [_, _, _, _, i0, i1] = *header.first_chunk()?;
+    put(header, 2, total_len)?;
+    put(
+        header,
+        4,
+        u16::from_be_bytes([i0, i1]).wrapping_add(u16::try_from(index).ok()?),
+    )?;
+    put(header, 10, 0)?;
+    let checksum = packet::checksum(header);
+    put(header, 10, checksum)
 }
 
-/// RFC 9293, 3.1 and RFC 8200, 8.1.
-fn add_pseudo_header(segment: &[u8], ipv4: bool, start: usize, protocol: u64) -> Option<u64> {
-    let len = segment.len().checked_sub(start)?;
-    let addresses = if ipv4 {
-        segment.get(12..20)?
-    } else {
-        segment.get(8..40)?
-    };
-    let sum = protocol.wrapping_add(u64::try_from(len).ok()?);
-    Some(add_words(sum, addresses))
+/// Only the last segment ends something (FIN, PSH); only the first one announces a smaller window, which is
+/// announced once (RFC 3168, 6.1.2).
+fn finish_tcp(message: &mut [u8], sequence: u32, first: bool, last: bool) -> Option<()> {
+    let [_, _, _, _, s0, s1, s2, s3, _, _, _, _, _, flags, ..] = message.first_chunk_mut::<20>()?;
+    [*s0, *s1, *s2, *s3] = sequence.to_be_bytes();
+    if !last {
+        *flags &= !(tcp_flags::FIN | tcp_flags::PSH);
+    }
+    if !first {
+        *flags &= !tcp_flags::CWR;
+    }
+    Some(())
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ fn packet(addresses: [IpAddr; 2], kind: Kind, len: usize, gso_size: u16) -> (Vec
     packet.extend_from_slice(&octets(addresses[1]));
     if ipv4 {
         packet.extend_from_slice(&[1, 1, 1, 0]);
+        Ipv4Packet::new_unchecked(&mut packet).fill_checksum();
     } else {
         packet.extend_from_slice(&[protocol, 0, 1, 4, 0, 0, 0, 0]);
     }
@@ -229,8 +230,7 @@ fn a_partial_checksum_is_completed() {
                 let (mut packet, mut offload) = packet(addresses, kind, len, 0);
                 assert_eq!(complete_checksum(&mut packet, &mut offload), Ok(()));
                 assert_eq!(offload, Offload::default());
-                // The packet's own IPv4 header checksum is left out by `packet`, and none of this function's.
-                let message = packet[if addresses[0].is_ipv4() { 24 } else { 48 }..].to_vec();
+                let message = message(&packet, addresses);
                 assert!(
                     checksum_is_right(&message, kind, addresses),
                     "{kind:?} {len}"
@@ -255,6 +255,7 @@ fn a_complete_checksum_is_left_alone() {
 #[test]
 fn offload_fields_that_contradict_the_packet_are_refused() {
     let (bytes, good) = packet(V4, Kind::Tcp(ACK), 3000, 1000);
+    let malformed = SegmentError::Malformed;
     let cases: [(&str, Offload, SegmentError); 11] = [
         (
             "no size",
@@ -262,7 +263,7 @@ fn offload_fields_that_contradict_the_packet_are_refused() {
                 gso_size: 0,
                 ..good
             },
-            SegmentError::Size,
+            malformed,
         ),
         (
             "one byte each",
@@ -270,7 +271,7 @@ fn offload_fields_that_contradict_the_packet_are_refused() {
                 gso_size: 1,
                 ..good
             },
-            SegmentError::Size,
+            SegmentError::TooManySegments,
         ),
         (
             "not partial",
@@ -283,7 +284,7 @@ fn offload_fields_that_contradict_the_packet_are_refused() {
                 gso_type: gso_type::TCP_IPV6,
                 ..good
             },
-            SegmentError::Type,
+            malformed,
         ),
         (
             "other protocol",
@@ -291,7 +292,7 @@ fn offload_fields_that_contradict_the_packet_are_refused() {
                 gso_type: 5,
                 ..good
             },
-            SegmentError::Type,
+            malformed,
         ),
         (
             "fragmentation",
@@ -299,7 +300,7 @@ fn offload_fields_that_contradict_the_packet_are_refused() {
                 gso_type: 3,
                 ..good
             },
-            SegmentError::Type,
+            malformed,
         ),
         (
             "no type",
@@ -315,7 +316,7 @@ fn offload_fields_that_contradict_the_packet_are_refused() {
                 checksum_start: 20,
                 ..good
             },
-            SegmentError::Checksum,
+            malformed,
         ),
         (
             "behind the end",
@@ -323,7 +324,7 @@ fn offload_fields_that_contradict_the_packet_are_refused() {
                 checksum_start: 65_535,
                 ..good
             },
-            SegmentError::Checksum,
+            malformed,
         ),
         (
             "other field",
@@ -331,7 +332,7 @@ fn offload_fields_that_contradict_the_packet_are_refused() {
                 checksum_offset: 6,
                 ..good
             },
-            SegmentError::Checksum,
+            malformed,
         ),
         (
             "field far away",
@@ -339,7 +340,7 @@ fn offload_fields_that_contradict_the_packet_are_refused() {
                 checksum_offset: 65_535,
                 ..good
             },
-            SegmentError::Checksum,
+            malformed,
         ),
     ];
     for (name, offload, error) in cases {
@@ -353,7 +354,7 @@ fn offload_fields_that_contradict_the_packet_are_refused() {
     let mut short = vec![0; 100];
     assert_eq!(
         Segments::new(&bytes, &good, &mut short).err(),
-        Some(SegmentError::Length)
+        Some(SegmentError::Buffer)
     );
 }
 
