@@ -182,3 +182,68 @@ pub(super) fn pseudo_header_sum<A: Address>(
             .wrapping_add(u64::try_from(length).unwrap_or(0)),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checksum over one word that changes, one that does not, and nothing else.
+    fn full(word: u16, other: u16) -> u16 {
+        let [a, b] = word.to_be_bytes();
+        let [c, d] = other.to_be_bytes();
+        checksum(&[a, b, c, d])
+    }
+
+    #[test]
+    fn an_incremental_update_equals_the_full_sum_for_every_word() {
+        for other in [1, 0x00ff, 0x7fff, 0x8000, 0xfffe, 0xffff] {
+            for to in [0, 1, 0x1234, 0x7fff, 0x8000, 0xfffe, 0xffff] {
+                for from in 0..=u16::MAX {
+                    let delta = Delta::of_u16(from, to);
+                    let before = full(from, other);
+                    let after = full(to, other);
+                    assert_eq!(
+                        delta.apply(before),
+                        after,
+                        "{from:#x} to {to:#x}, {other:#x}"
+                    );
+                    assert_eq!(delta.negated().apply(after), before);
+                    assert_eq!(delta.plus(delta.negated()), Delta::ZERO);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_change_changes_nothing() {
+        for sum in 0..=u16::MAX {
+            let delta = Delta::of_u16(sum, sum);
+            assert_eq!(delta, Delta::ZERO);
+            assert_eq!(delta.apply(sum), sum);
+            assert_eq!(delta.apply_udp(sum), sum);
+            assert_eq!(delta.apply_to_sum(sum), sum);
+        }
+    }
+
+    #[test]
+    fn sums_fold_like_a_slow_reference() {
+        let bytes: alloc::vec::Vec<u8> = (0..9_000_u32).map(|n| (n * 31 % 251) as u8).collect();
+        for start in 0..9 {
+            for end in [start, start + 1, start + 2, start + 7, 1_500, 8_999, 9_000] {
+                let mut slow = 0_u32;
+                for (n, byte) in bytes[start..end].iter().enumerate() {
+                    slow += u32::from(*byte) << if n % 2 == 0 { 8 } else { 0 };
+                    slow = (slow & 0xffff) + (slow >> 16);
+                }
+                assert_eq!(
+                    u32::from(fold(sum(&bytes[start..end]))),
+                    slow,
+                    "{start}..{end}"
+                );
+            }
+        }
+        assert_eq!(fold(u64::MAX), 0xffff);
+        assert_eq!(fold(0x1_0000), 1);
+        assert_eq!(fold(0xffff_ffff_0000_0001), 1);
+    }
+}

@@ -117,3 +117,30 @@ const fn byte_table() -> [u32; 256] {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_values() {
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        // RFC 3720, B.4.
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
+    }
+
+    #[test]
+    fn an_incremental_update_equals_the_full_crc_at_every_length() {
+        let mut bytes: alloc::vec::Vec<u8> = (0..65_575_u32).map(|n| (n * 7 + 3) as u8).collect();
+        let lengths = (4..3_000).chain([4_096, 9_000, 32_767, 65_279, 65_280, 65_535, 65_575]);
+        for len in lengths {
+            let before = crc32c(&bytes[..len]);
+            let old = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            let new = old.wrapping_mul(0x9e37_79b9).wrapping_add(len as u32);
+            bytes[..4].copy_from_slice(&new.to_le_bytes());
+            let after = before ^ of_leading_change(old ^ new, len as u32);
+            assert_eq!(after, crc32c(&bytes[..len]), "{len} bytes");
+        }
+    }
+}

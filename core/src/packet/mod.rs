@@ -46,3 +46,5 @@ pub use offload::{Offload, offload_flags};
 pub use parse::parse;
 pub use rewrite::{Rewrite, complete_checksum, rewrite};
 pub use segment::TcpSegment;
+#[cfg(test)]
+mod tests;

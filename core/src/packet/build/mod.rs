@@ -23,9 +23,11 @@ use core::net::SocketAddr;
 
 mod emit;
 mod name;
+mod sample;
 
 pub use super::verify::{WrongChecksum, verify};
 pub use name::{ToAddress, ToSocket};
+pub use sample::{Sample, samples};
 
 /// What the transport (or ICMP) checksum field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
