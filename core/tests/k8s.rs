@@ -26,24 +26,24 @@ fn only(text: &str) -> Object {
 }
 
 fn service(text: &str) -> Service {
-    match only(text) {
-        Object::Service(service) => service,
-        other => panic!("a Service, not {other:?}"),
-    }
+    let Object::Service(service) = only(text) else {
+        panic!("not a Service: {text}");
+    };
+    service
 }
 
 fn slice(text: &str) -> EndpointSlice {
-    match only(text) {
-        Object::EndpointSlice(slice) => slice,
-        other => panic!("a slice, not {other:?}"),
-    }
+    let Object::EndpointSlice(slice) = only(text) else {
+        panic!("not a slice: {text}");
+    };
+    slice
 }
 
 fn node(text: &str) -> Node {
-    match only(text) {
-        Object::Node(node) => node,
-        other => panic!("a Node, not {other:?}"),
-    }
+    let Object::Node(node) = only(text) else {
+        panic!("not a Node: {text}");
+    };
+    node
 }
 
 fn ips(addresses: &[core::net::IpAddr]) -> Vec<String> {

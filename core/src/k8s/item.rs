@@ -189,7 +189,7 @@ fn typed_object(kind: Kind, key: ObjectKey, value: Value, about: &mut About<'_>)
 }
 
 /// The value as the API's own type. A field of a wrong type costs the object: the API server would not take it either.
-fn typed<T: DeserializeOwned>(value: Value, about: &mut About<'_>) -> Option<T> {
+pub(super) fn typed<T: DeserializeOwned>(value: Value, about: &mut About<'_>) -> Option<T> {
     match serde_path_to_error::deserialize(value) {
         Ok(typed) => Some(typed),
         Err(error) => {

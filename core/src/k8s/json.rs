@@ -84,6 +84,6 @@ fn syntax_error(error: &serde_json::Error, first_line: usize) -> SyntaxError {
     let rule = text.split(" at line ").next().unwrap_or_default();
     SyntaxError {
         line: first_line + error.line().saturating_sub(1),
-        rule: alloc::format!("must be JSON: {rule} at column {}", error.column()),
+        rule: alloc::format!("cannot be read as JSON: {rule} (column {})", error.column()),
     }
 }

@@ -11,6 +11,7 @@ mod findings;
 mod item;
 mod json;
 mod node;
+mod node_config;
 mod parts;
 mod service;
 mod source;
@@ -20,6 +21,8 @@ use crate::model::{Object, Rejection};
 use alloc::string::String;
 use alloc::vec::Vec;
 use findings::Findings;
+
+pub use node_config::{NodeDescription, decode_node_config};
 
 /// The greatest input that [`decode`] reads, in bytes.
 pub const MAX_BYTES: usize = 256 << 20;

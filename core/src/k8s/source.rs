@@ -85,12 +85,12 @@ pub(super) fn read(bytes: &[u8], findings: &mut Findings, sink: Sink) {
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut line = 1;
-    for document in Documents(bytes) {
+    for (document, end_marker) in Documents(bytes) {
         if let Some(blank_lines) = lines_before_content(document) {
             let place = Place::of_line(&source, line + blank_lines);
             read_document(document, line, place, findings, sink);
         }
-        line += newlines(document);
+        line += newlines(document) + newlines(end_marker);
     }
 }
 
@@ -157,29 +157,33 @@ fn lines_before_content(document: &[u8]) -> Option<usize> {
     })
 }
 
-/// Documents of a stream: each begins at its marker `---`, if it has one, and ends before the next marker.
+/// Documents of a stream, each with the line that ended it, which is empty if there was none. A document begins at
+/// its marker `---`, if it has one, and ends before the next one or before a line `...`.
 struct Documents<'a>(&'a [u8]);
 
 impl<'a> Iterator for Documents<'a> {
-    type Item = &'a [u8];
+    type Item = (&'a [u8], &'a [u8]);
 
-    fn next(&mut self) -> Option<&'a [u8]> {
+    fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
             return None;
         }
-        let mut end = line_len(self.0);
+        let mut end = 0;
+        let mut end_marker = 0;
         while let Some(rest) = self.0.get(end..).filter(|rest| !rest.is_empty()) {
-            if is_marker(rest, b"---") {
+            if end > 0 && is_marker(rest, b"---") {
+                break;
+            }
+            if is_marker(rest, b"...") {
+                end_marker = line_len(rest);
                 break;
             }
             end += line_len(rest);
-            if is_marker(rest, b"...") {
-                break;
-            }
         }
         let (document, rest) = self.0.split_at_checked(end)?;
+        let (end_marker, rest) = rest.split_at_checked(end_marker)?;
         self.0 = rest;
-        Some(document)
+        Some((document, end_marker))
     }
 }
 

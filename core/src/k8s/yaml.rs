@@ -5,10 +5,11 @@
 
 use super::MAX_BYTES;
 use super::source::SyntaxError;
+use alloc::format;
 use alloc::string::ToString;
 use core::str;
 use serde_json::Value;
-use serde_saphyr::{Options, SnippetMode};
+use serde_saphyr::{Options, SnippetMode, UserMessageFormatter};
 
 /// The deepest nesting read; no Kubernetes object comes near.
 const MAX_DEPTH: usize = 64;
@@ -21,15 +22,27 @@ pub(super) fn parse(document: &[u8]) -> Result<Value, SyntaxError> {
         line: super::source::newlines(document.get(..error.valid_up_to()).unwrap_or_default()),
         rule: "must be UTF-8".to_string(),
     })?;
-    serde_saphyr::from_str_with_options(text, options()).map_err(|error| SyntaxError {
-        line: error
-            .location()
-            .and_then(|at| usize::try_from(at.line()).ok())
-            .map_or(0, |line| line.saturating_sub(1)),
-        rule: error
-            .without_snippet()
-            .render_with_options(serde_saphyr::render_options! { snippets: SnippetMode::Off }),
-    })
+    serde_saphyr::from_str_with_options(text, options()).map_err(|error| syntax_error(&error))
+}
+
+/// The library's words without its places, which count from the document's beginning.
+fn syntax_error(error: &serde_saphyr::Error) -> SyntaxError {
+    let options = serde_saphyr::render_options! {
+        formatter: &UserMessageFormatter,
+        snippets: SnippetMode::Off,
+    };
+    let text = error.without_snippet().render_with_options(options);
+    let text = text.split(" (defined at line ").next().unwrap_or_default();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    let (line, column) = error
+        .location()
+        .map_or((1, 1), |at| (at.line(), at.column()));
+    SyntaxError {
+        line: usize::try_from(line)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1),
+        rule: format!("cannot be read as YAML: {text} (column {column})"),
+    }
 }
 
 fn options() -> Options {
