@@ -12,6 +12,7 @@ pub mod driver;
 pub mod k8s;
 pub mod model;
 pub mod net;
+pub mod node;
 pub mod packet;
 pub mod plan;
 pub mod service;

@@ -3,6 +3,7 @@
 use crate::service::ServiceSpec;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::SocketAddr;
 
 /// What an EndpointSlice says of an endpoint's condition.
@@ -84,4 +85,83 @@ pub struct PortPlan {
     pub local_reason: LocalReason,
     /// The Service's health check; the same on each of its ports.
     pub health_check: Option<HealthCheck>,
+}
+
+impl fmt::Display for EndpointState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ready => "ready",
+            Self::Terminating => "terminating",
+            Self::TerminatingNotServing => "terminating, not serving",
+            Self::NotReady => "not ready",
+        })
+    }
+}
+
+impl fmt::Display for ClusterReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::AllReady => "all ready endpoints",
+            Self::NodeHints => "ready endpoints whose hints name this node",
+            Self::ZoneHints => "ready endpoints whose hints name this zone",
+            Self::Terminating => "none is ready: endpoints that still serve while they terminate",
+            Self::Empty => "there is no usable endpoint",
+        })
+    }
+}
+
+impl fmt::Display for LocalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::AllReady => "ready endpoints on this node",
+            Self::Terminating => {
+                "none here is ready: endpoints here that still serve while they terminate"
+            }
+            Self::Empty => "there is no usable endpoint on this node",
+        })
+    }
+}
+
+impl fmt::Display for EndpointPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.address, self.state)?;
+        for (word, on) in [
+            ("here", self.local),
+            ("cluster-set", self.in_cluster_set),
+            ("local-set", self.in_local_set),
+        ] {
+            if on {
+                write!(f, ", {word}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One line for each frontend, endpoint and reason, indented.
+impl fmt::Display for PortPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for frontend in &self.spec.frontends {
+            writeln!(f, "  {frontend}")?;
+        }
+        if let Some(seconds) = self.spec.affinity_seconds {
+            writeln!(f, "  a client keeps its endpoint for {seconds} s")?;
+        }
+        if let Some(HealthCheck {
+            port,
+            local_endpoints,
+        }) = self.health_check
+        {
+            writeln!(
+                f,
+                "  health check on port {port}: {local_endpoints} endpoints here"
+            )?;
+        }
+        writeln!(f, "  policy Cluster: {}", self.cluster_reason)?;
+        writeln!(f, "  policy Local: {}", self.local_reason)?;
+        for endpoint in &self.endpoints {
+            writeln!(f, "  -> {endpoint}")?;
+        }
+        Ok(())
+    }
 }

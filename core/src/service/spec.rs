@@ -3,7 +3,8 @@
 
 use crate::net::{Prefix, Protocol};
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Who sent a packet, as far as traffic policy tells senders apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,4 +112,60 @@ pub struct NodeSpec {
     pub masquerade_ipv4: Option<Ipv4Addr>,
     /// The same for IPv6.
     pub masquerade_ipv6: Option<Ipv6Addr>,
+}
+
+impl fmt::Display for SourceClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pod => "pod",
+            Self::Node => "node",
+            Self::Outside => "outside",
+        })
+    }
+}
+
+impl fmt::Display for EndpointSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Cluster => "Cluster",
+            Self::Local => "Local",
+        })
+    }
+}
+
+impl fmt::Display for FrontendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::ClusterIp => "ClusterIP",
+            Self::NodePort => "NodePort",
+            Self::ExternalIp => "ExternalIP",
+            Self::LoadBalancer => "LoadBalancer",
+        })
+    }
+}
+
+/// For example `ClusterIP 10.96.0.80:80: pod Cluster, node Cluster masqueraded, outside Cluster masqueraded`.
+impl fmt::Display for Frontend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}",
+            self.kind,
+            SocketAddr::new(self.address, self.port)
+        )?;
+        let classes = [SourceClass::Pod, SourceClass::Node, SourceClass::Outside];
+        let mut separator = ": ";
+        for (class, rule) in classes.iter().zip(&self.rules) {
+            write!(f, "{separator}{class} {}", rule.set)?;
+            if rule.masquerade {
+                f.write_str(" masqueraded")?;
+            }
+            separator = ", ";
+        }
+        for (position, range) in self.source_ranges.iter().enumerate() {
+            let word = if position == 0 { "; only from" } else { "," };
+            write!(f, "{word} {range}")?;
+        }
+        Ok(())
+    }
 }

@@ -1,0 +1,149 @@
+//! From a node's plan to a service table, a change at a time.
+
+use super::Node;
+use crate::net::{Generation, ServiceId};
+use crate::plan::{Change, PortKey};
+use crate::service::{Edit, ServiceSpec};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// A ServicePort that has an id.
+#[derive(Debug, Clone)]
+struct Known {
+    id: ServiceId,
+    /// What the table holds; `None` if it refused.
+    spec: Option<Arc<ServiceSpec>>,
+}
+
+/// Follows one [`Node`] and turns what changes into edits of one service table, under ids that stay with a
+/// ServicePort as long as it is planned.
+#[derive(Debug, Default)]
+pub struct Feed {
+    seen: Generation,
+    known: BTreeMap<Arc<PortKey>, Known>,
+    keys: Vec<Option<Arc<PortKey>>>,
+    /// Ids given up, oldest first.
+    free: VecDeque<u32>,
+    /// ServicePorts that the table refused: offered again when anything changes.
+    refused: BTreeSet<Arc<PortKey>>,
+}
+
+impl Feed {
+    /// A feed for a table that is empty.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The edits that bring the table from where the last call left it to the node's present plan: removals,
+    /// then the node, then what is new or different. All are to be applied, in this order; those that the
+    /// table refuses are reported back with [`Feed::refused`].
+    pub fn edits(&mut self, node: &Node) -> Vec<Edit> {
+        if self.seen == node.generation() {
+            return Vec::new();
+        }
+        let changes = node.changes(self.seen);
+        self.seen = changes.to;
+        let mut edits = Vec::new();
+        if changes.full {
+            let ports = node.plan().ports();
+            let gone = self.known.keys().filter(|key| !ports.contains_key(*key));
+            let gone: Vec<Arc<PortKey>> = gone.cloned().collect();
+            for key in gone {
+                edits.extend(self.remove(&key));
+            }
+        }
+        let mut put = core::mem::take(&mut self.refused);
+        for change in changes.changes {
+            match change {
+                Change::Remove(key) => {
+                    put.remove(&key);
+                    edits.extend(self.remove(&key));
+                }
+                Change::Node(spec) => edits.push(Edit::Node(spec)),
+                Change::Put(key, _) => {
+                    put.insert(key);
+                }
+            }
+        }
+        for key in put {
+            if let Some(port) = node.plan().ports().get(&key) {
+                edits.extend(self.put(&key, &port.spec));
+            }
+        }
+        edits
+    }
+
+    /// The table refused to put this ServicePort. It still has what it had of it; [`Feed::edits`] offers it
+    /// again when something else has changed.
+    pub fn refused(&mut self, id: ServiceId) {
+        let key = self.keys.get(id.0 as usize).and_then(Option::as_ref);
+        if let Some(key) = key.cloned() {
+            if let Some(known) = self.known.get_mut(&key) {
+                known.spec = None;
+            }
+            self.refused.insert(key);
+        }
+    }
+
+    /// The ServicePort of an id.
+    #[must_use]
+    pub fn key(&self, id: ServiceId) -> Option<&PortKey> {
+        self.keys.get(id.0 as usize)?.as_deref()
+    }
+
+    /// The id of a ServicePort.
+    #[must_use]
+    pub fn id(&self, key: &PortKey) -> Option<ServiceId> {
+        self.known.get(key).map(|known| known.id)
+    }
+
+    /// The generation of the plan that the last edits lead to.
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.seen
+    }
+
+    fn put(&mut self, key: &Arc<PortKey>, spec: &Arc<ServiceSpec>) -> Option<Edit> {
+        if let Some(known) = self.known.get_mut(key) {
+            // Only what people or health checks read may have changed.
+            if known.spec.as_ref() == Some(spec) {
+                return None;
+            }
+            known.spec = Some(Arc::clone(spec));
+            return Some(Edit::Put(known.id, Arc::clone(spec)));
+        }
+        let id = self.take_id(key)?;
+        self.known.insert(
+            Arc::clone(key),
+            Known {
+                id,
+                spec: Some(Arc::clone(spec)),
+            },
+        );
+        Some(Edit::Put(id, Arc::clone(spec)))
+    }
+
+    fn remove(&mut self, key: &Arc<PortKey>) -> Option<Edit> {
+        let known = self.known.remove(key)?;
+        self.refused.remove(key);
+        if let Some(place) = self.keys.get_mut(known.id.0 as usize) {
+            *place = None;
+        }
+        self.free.push_back(known.id.0);
+        Some(Edit::Remove(known.id))
+    }
+
+    fn take_id(&mut self, key: &Arc<PortKey>) -> Option<ServiceId> {
+        if let Some(id) = self.free.pop_front() {
+            if let Some(place) = self.keys.get_mut(id as usize) {
+                *place = Some(Arc::clone(key));
+            }
+            return Some(ServiceId(id));
+        }
+        let id = u32::try_from(self.keys.len()).ok()?;
+        self.keys.push(Some(Arc::clone(key)));
+        Some(ServiceId(id))
+    }
+}

@@ -1,0 +1,10 @@
+//! One node's handle: Kubernetes objects in, decisions out, and the feed from there to a service table.
+
+mod feed;
+mod handle;
+mod store;
+
+pub use crate::model::{Kind, Object, ObjectKey, ObjectRef, Rejection};
+pub use crate::plan::{LocalDetector, NodeConfig, NodePortAddresses};
+pub use feed::Feed;
+pub use handle::Node;
