@@ -61,11 +61,11 @@ pub(crate) struct Node {
 pub(crate) struct Cluster {
     running: Vec<Running>,
     /// The two nodes.
-    pub(crate) nodes: Vec<Node>,
+    pub(crate) nodes: [Node; 2],
     /// A client beyond the router.
     pub(crate) outside: Place,
     /// What stands before the nodes.
-    _router: Place,
+    pub(crate) router: Place,
     directory: PathBuf,
 }
 
@@ -75,20 +75,19 @@ impl Cluster {
         let router = place("router")?;
         let outside = place("outside")?;
         outer_network(&outside.namespace, &router.namespace)?;
-        let nodes = SERVING
-            .iter()
-            .map(|(number, pods)| Node::new(*number, pods, &router.namespace));
-        let nodes = nodes.collect::<Result<Vec<_>>>()?;
-        for node in &nodes {
-            for other in nodes.iter().filter(|other| other.number != node.number) {
-                node.route_to(other)?;
-            }
-        }
+        let [(first, first_pods), (second, second_pods)] = SERVING;
+        let nodes = [
+            Node::new(first, first_pods, &router.namespace)?,
+            Node::new(second, second_pods, &router.namespace)?,
+        ];
+        let [node_1, node_2] = &nodes;
+        node_1.route_to(node_2)?;
+        node_2.route_to(node_1)?;
         let mut cluster = Self {
             running: Vec::new(),
             nodes,
             outside,
-            _router: router,
+            router,
             directory: directory.to_path_buf(),
         };
         cluster.start_pods()?;
@@ -97,9 +96,9 @@ impl Cluster {
 
     /// Starts `command` of each node in that node's namespace, waits for its TUN and sends the
     /// node's packets through it.
-    pub(crate) fn divert(&mut self, command: impl Fn(&Node) -> Vec<String>) -> Result<()> {
+    pub(crate) fn divert(&mut self, command: impl Fn(&Node) -> Result<Vec<String>>) -> Result<()> {
         for node in &self.nodes {
-            let words = command(node);
+            let words = command(node)?;
             let (program, arguments) = words.split_first().context("an empty command")?;
             let name = format!("portolan-{}", node.place.name);
             let mut command = node.place.namespace.command(program);
@@ -115,6 +114,34 @@ impl Cluster {
             routing::divert(&node.place.namespace, node.addresses)?;
         }
         Ok(())
+    }
+
+    /// The two nodes.
+    pub(crate) fn nodes(&self) -> (&Node, &Node) {
+        let [first, second] = &self.nodes;
+        (first, second)
+    }
+
+    /// The node that `pod` runs on.
+    pub(crate) fn node_of(&self, pod: &str) -> Result<&Node> {
+        let mut nodes = self.nodes.iter();
+        nodes
+            .find(|node| node.pod(pod).is_ok())
+            .with_context(|| format!("no pod {pod}"))
+    }
+
+    /// The addresses of a pod that serves.
+    pub(crate) fn pod_addresses(&self, pod: &str) -> Result<[String; 2]> {
+        let number = self.node_of(pod)?.number;
+        let pods = SERVING.iter().flat_map(|(_, pods)| pods.iter());
+        let (_, last) = pods
+            .copied()
+            .find(|(name, _)| *name == pod)
+            .context("no such pod")?;
+        Ok([
+            format!("10.244.{number}.{last}"),
+            format!("fd00:244:{number}::{last}"),
+        ])
     }
 
     /// Fails if anything that should be running is not.
@@ -177,6 +204,21 @@ impl Node {
             number,
             serving,
         })
+    }
+
+    /// One of its pods that serve.
+    pub(crate) fn pod(&self, name: &str) -> Result<&Place> {
+        let found = self.serving.iter().find(|pod| pod.name == name);
+        found.with_context(|| format!("no pod {name} on {}", self.place.name))
+    }
+
+    /// Where its pods' addresses come from.
+    pub(crate) fn pod_cidrs(&self) -> (String, String) {
+        let number = self.number;
+        (
+            format!("10.244.{number}.0/24"),
+            format!("fd00:244:{number}::/64"),
+        )
     }
 
     fn route_to(&self, other: &Self) -> Result<()> {

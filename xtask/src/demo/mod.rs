@@ -2,62 +2,127 @@
 
 mod client;
 mod cluster;
+mod objects;
 pub(crate) mod pod;
 mod routing;
+mod scenarios;
+mod shares;
+mod show;
 
 use std::fs;
-use std::process::{self, ExitCode};
+use std::path::Path;
+use std::process::{self, Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::{interrupt, packages, workspace};
-use client::Answers;
+use crate::{clock, interrupt, packages, workspace};
 use cluster::Cluster;
+use objects::Objects;
+use scenarios::Stage;
+use show::Show;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Start this on each node instead of `portolan run`; it must hold the TUN ptl0
     #[arg(long, hide = true)]
     forwarder: Option<String>,
+    /// Show only the scenario of this number, 1 to 5; may be given several times
+    #[arg(long)]
+    scenario: Vec<usize>,
+    /// Keep the nodes' descriptions, manifests and logs
+    #[arg(long)]
+    keep_logs: bool,
 }
 
 /// Builds the cluster, shows the scenarios, and takes everything down again.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     interrupt::watch()?;
     packages::require(&[packages::IP, packages::NFT, packages::CURL])?;
-    let directory = workspace::target().join(format!("xtask-demo-{}", process::id()));
-    fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
-    let mut cluster = Cluster::new(&directory)?;
-    if let Some(forwarder) = &arguments.forwarder {
-        cluster.divert(|_| forwarder.split(' ').map(str::to_owned).collect())?;
+    let started = clock::now();
+    let work = workspace::target().join(format!("xtask-demo-{}", process::id()));
+    fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
+    let shown = show(arguments, &work);
+    let failed = shown.is_err() && interrupt::check().is_ok();
+    if failed || arguments.keep_logs {
+        println!("logs: {}", work.display());
+    } else {
+        fs::remove_dir_all(&work)?;
     }
-    let mut places = vec![&cluster.outside];
-    places.extend(
-        cluster
-            .nodes
-            .iter()
-            .flat_map(|node| [&node.place, &node.client]),
+    let (rows, wrong) = shown?;
+    println!(
+        "\n{rows} rows, {wrong} wrong, {:.0} s",
+        started.elapsed().as_secs_f64()
     );
-    for place in places {
-        for url in [
-            "10.244.1.11",
-            "10.244.1.12",
-            "10.244.2.11",
-            "[fd00:244:1::11]",
-            "[fd00:244:2::11]",
-        ] {
-            let answers = client::ask(place, &format!("http://{url}"), 3)?;
-            let Answers { given, silent } = &answers;
-            let seen = given
-                .first()
-                .map(|answer| (&answer.client, &answer.node, answer.port));
-            println!(
-                "{:<10} {url:<20} {:?} {silent} {seen:?}",
-                place.name,
-                answers.by_pod()
-            );
+    Ok(if wrong == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn show(arguments: &Arguments, work: &Path) -> Result<(u32, u32)> {
+    let portolan = if arguments.forwarder.is_none() {
+        build()?
+    } else {
+        String::new()
+    };
+    let objects = Objects::new(work)?;
+    let mut cluster = Cluster::new(work)?;
+    cluster.divert(|node| {
+        if let Some(forwarder) = &arguments.forwarder {
+            let number = node.place.name.trim_start_matches("node-");
+            return Ok(format!("{forwarder} {number}")
+                .split(' ')
+                .map(str::to_owned)
+                .collect());
         }
-    }
+        let description = objects.describe(node)?.to_string_lossy().into_owned();
+        let manifests = objects.directory().to_string_lossy().into_owned();
+        let words = [
+            &portolan,
+            "run",
+            "--node-config",
+            &description,
+            "--objects",
+            &manifests,
+        ];
+        Ok([&words[..], &["--tun", routing::TUN]]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect())
+    })?;
+    let mut show = Show::default();
+    let mut stage = Stage {
+        cluster: &cluster,
+        objects: &objects,
+        show: &mut show,
+    };
+    scenarios::all(&mut stage, &arguments.scenario)?;
     cluster.check()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(show.totals())
+}
+
+/// Builds the command `portolan`, optimised, and says where it is.
+fn build() -> Result<String> {
+    println!("building portolan");
+    let arguments = [
+        "build",
+        "--release",
+        "--package",
+        "portolan",
+        "--features",
+        "cli",
+    ];
+    let status = Command::new(workspace::cargo())
+        .current_dir(workspace::root())
+        .args(arguments)
+        .args(["--bin", "portolan"])
+        .status()
+        .context("running cargo build")?;
+    ensure!(status.success(), "portolan does not build");
+    Ok(workspace::target()
+        .join("release/portolan")
+        .to_string_lossy()
+        .into_owned())
 }

@@ -1,0 +1,67 @@
+//! Scenario 2: `Local` keeps to the node's own pods; where there is none, packets vanish, and
+//! `portolan explain` says why.
+
+use anyhow::Result;
+
+use super::{Stage, until_settled};
+use crate::demo::show::{Expected, Trial};
+
+const MANIFEST: &str = "internal-traffic-policy.yaml";
+const PODS: [&str; 2] = ["web-1", "web-2"];
+
+pub(super) fn show(stage: &mut Stage<'_>) -> Result<()> {
+    let Stage {
+        cluster,
+        objects,
+        show,
+    } = stage;
+    let (node_1, node_2) = cluster.nodes();
+    show.scenario("2  internalTrafficPolicy: rs-me-exists-demo, whose two pods are on node-1");
+    show.say("Cluster: both nodes' clients are served");
+    for client in [&node_1.client, &node_2.client] {
+        show.trial(&Trial::new(
+            client,
+            "10.96.0.20:80",
+            60,
+            Expected::Evenly(&PODS),
+        ))?;
+    }
+    show.trial(&Trial::new(
+        &node_2.client,
+        "[fd00:96::20]:80",
+        60,
+        Expected::Evenly(&PODS),
+    ))?;
+
+    objects.edit(
+        MANIFEST,
+        "internalTrafficPolicy: Cluster",
+        "internalTrafficPolicy: Local",
+    )?;
+    until_settled(
+        "internalTrafficPolicy: Local",
+        &node_2.client,
+        "10.96.0.20:80",
+        |answers| answers.given.is_empty(),
+    )?;
+    show.say("edited to Local: node-1 serves from its own pods, node-2 has none");
+    show.trial(&Trial::new(
+        &node_1.client,
+        "10.96.0.20:80",
+        60,
+        Expected::Evenly(&PODS),
+    ))?;
+    show.trial(&Trial::new(
+        &node_2.client,
+        "10.96.0.20:80",
+        1,
+        Expected::Silence,
+    ))?;
+    show.trial(&Trial::new(
+        &node_2.client,
+        "[fd00:96::20]:80",
+        1,
+        Expected::Silence,
+    ))?;
+    Ok(())
+}
