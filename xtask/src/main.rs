@@ -10,6 +10,7 @@ mod namespace;
 mod packages;
 mod process;
 mod test;
+mod tun_bench;
 mod workspace;
 
 use std::process::ExitCode;
