@@ -17,15 +17,33 @@ pub fn parse(packet: &[u8], offload: &Offload) -> Parsed {
         return Parsed::Malformed(DropReason::MalformedTruncated);
     };
     match first >> 4 {
-        4 => match ipv4::parse(packet, offload) {
+        4 => match ipv4::parse_plain(packet, offload) {
+            Some(headers) => Parsed::Ipv4(headers),
+            None => parse_any(packet, offload),
+        },
+        6 => match ipv6::parse_plain(packet, offload) {
+            Some(headers) => Parsed::Ipv6(headers),
+            None => parse_any(packet, offload),
+        },
+        _ => Parsed::Malformed(DropReason::MalformedHeader),
+    }
+}
+
+/// What [`parse`] does for packets that are not plain; gives the same for those that are.
+#[cold]
+#[inline(never)]
+pub(super) fn parse_any(packet: &[u8], offload: &Offload) -> Parsed {
+    match packet.first().map(|first| first >> 4) {
+        Some(4) => match ipv4::parse(packet, offload) {
             Ok(headers) => Parsed::Ipv4(headers),
             Err(refusal) => refusal.into(),
         },
-        6 => match ipv6::parse(packet, offload) {
+        Some(6) => match ipv6::parse(packet, offload) {
             Ok(headers) => Parsed::Ipv6(headers),
             Err(refusal) => refusal.into(),
         },
-        _ => Parsed::Malformed(DropReason::MalformedHeader),
+        Some(_) => Parsed::Malformed(DropReason::MalformedHeader),
+        None => Parsed::Malformed(DropReason::MalformedTruncated),
     }
 }
 
@@ -92,8 +110,26 @@ impl<A: Address> Network<A> {
         Ok(self.headers(protocol, kind))
     }
 
-    /// A packet or first fragment with its transport header at the start of `message`.
+    /// A whole packet with nothing left to hardware; `None` if it is not, or not right.
     #[inline]
+    pub(super) fn plain(
+        &self,
+        protocol: Protocol,
+        message: &[u8],
+        offload: &Offload,
+    ) -> Option<Headers<A>> {
+        if (offload.flags & offload_flags::PARTIAL) | offload.gso_type != 0 {
+            return None;
+        }
+        let ports = transport::read(protocol, message, true).ok()?;
+        let mut headers = self.headers(protocol, Kind::Whole);
+        headers.tuple.source_port = ports.source;
+        headers.tuple.destination_port = ports.destination;
+        headers.tcp_flags = ports.tcp_flags;
+        Some(headers)
+    }
+
+    /// A packet or first fragment with its transport header at the start of `message`.
     pub(super) fn with_transport(
         &self,
         protocol: Protocol,

@@ -1,6 +1,6 @@
 //! Translates a packet in place, by checksum deltas that its connection keeps.
 
-use super::checksum::{fold, sum};
+use super::checksum::sum;
 use super::{Delta, Headers, Kind, Offload, crc32c, offload_flags};
 use crate::net::{Address, DropReason, Family, Protocol, Tuple};
 
@@ -242,7 +242,7 @@ pub fn complete_checksum(packet: &mut [u8], protocol: Protocol, offload: &mut Of
             *field = value;
         }
     } else {
-        let value = match !fold(sum(message)) {
+        let value = match !sum(message) {
             // UDP writes a sum of zero as 0xffff (RFC 768), which is as right for TCP.
             0 => 0xffff,
             value => value,

@@ -1,4 +1,5 @@
 use super::super::build::samples;
+use super::super::parse::parse_any;
 use super::super::{
     ErrorRewrite, Headers, Offload, Parsed, Rewrite, SctpChunk, TcpSegment, parse,
     port_unreachable, rewrite, rewrite_error, tcp_reset,
@@ -32,7 +33,13 @@ fn exercise<A: Address>(packet: &[u8], headers: &Headers<A>, offload: &Offload) 
 }
 
 fn verdict(packet: &[u8], offload: &Offload) -> bool {
-    match parse(packet, offload) {
+    let parsed = parse(packet, offload);
+    assert_eq!(
+        parsed,
+        parse_any(packet, offload),
+        "plain packets have no law of their own"
+    );
+    match parsed {
         Parsed::Ipv4(headers) => exercise(packet, &headers, offload),
         Parsed::Ipv6(headers) => exercise(packet, &headers, offload),
         Parsed::NotOurs => return true,
