@@ -197,3 +197,6 @@ impl Drop for StopAtEnd {
         self.0.ask();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,3 +193,18 @@ pub(super) fn monotonic() -> Instant {
 pub(super) fn thread_cpu_time() -> Duration {
     clock(libc::CLOCK_THREAD_CPUTIME_ID)
 }
+
+/// Two ends of a socket that keeps packets apart and tells when the other end is closed: a device for tests.
+#[cfg(test)]
+pub(super) fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: the kernel writes two numbers into `ends`, which is exclusively ours for the whole call.
+    checked(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) })?;
+    let [near, far] = ends;
+    // SAFETY: the kernel has just given us this descriptor, so nobody else owns it.
+    let near = unsafe { OwnedFd::from_raw_fd(near) };
+    // SAFETY: as above.
+    let far = unsafe { OwnedFd::from_raw_fd(far) };
+    Ok((near, far))
+}
