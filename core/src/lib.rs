@@ -5,6 +5,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod conntrack;
 pub mod dataplane;
 #[cfg(all(feature = "driver", target_os = "linux"))]
 pub mod driver;

@@ -1,0 +1,469 @@
+//! The connections of one family: found by either tuple, opened in both directions or not at all.
+//!
+//! Memory is allocated once: an array of records, a free list, and an index with two entries a connection.
+//! An index entry carries a record number, a direction and fifteen bits of the record's version. All threads
+//! share the table; nothing locks.
+
+use super::record::{Binding, Record, Stored, join, split};
+use super::state::{Memory, Progress, State, Step, Transport, step};
+use super::timeouts::{TimeoutTicks, Timeouts};
+use crate::net::{Address, Direction, Family, Protocol, Tuple};
+use crate::sync::{FreeList, Header, Life, Word};
+use crate::table::{Entry, HashKey, Index, prefetch};
+use alloc::boxed::Box;
+use core::net::IpAddr;
+
+/// Deadlines are moved only when they move by at least this much: half a second.
+const REFRESH_TICKS: u32 = 8;
+/// Records looked at to make room for one connection.
+const EVICTION_SAMPLE: u64 = 64;
+
+/// The connections of family `A`.
+#[derive(Debug)]
+pub struct Connections<A: Stored> {
+    pub(super) key: HashKey,
+    pub(super) index: Index,
+    pub(super) records: Box<[Record<A>]>,
+    pub(super) free: FreeList,
+    pub(super) timeouts: TimeoutTicks,
+    sweep_hand: Word,
+    evict_hand: Word,
+    pub(super) opened: Word,
+    closed: Word,
+    evicted: Word,
+    /// Endpoint number plus one and tick when its source ports were last found all in use.
+    pub(super) exhausted: Word,
+}
+
+/// A connection found by one of its tuples.
+#[derive(Debug, Clone, Copy)]
+pub struct Hit<'table, A: Stored> {
+    pub(super) record: &'table Record<A>,
+    pub(super) number: u32,
+    pub(super) header: Header,
+    /// Which of its tuples was found.
+    pub direction: Direction,
+    /// What it ties together.
+    pub binding: Binding<A>,
+}
+
+/// A connection as shown to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// From the client to the frontend.
+    pub original: Tuple<IpAddr>,
+    /// From the endpoint to the client or, if masqueraded, to the node.
+    pub reply: Tuple<IpAddr>,
+    /// State and flags.
+    pub state: State,
+    /// Whole seconds until it expires, rounded up.
+    pub remaining_seconds: u32,
+    /// Is its source translated to the node's address?
+    pub masquerade: bool,
+}
+
+impl Connection {
+    /// The transport protocol.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.original.protocol
+    }
+}
+
+const DIRECTION_BIT: u64 = 1 << 32;
+
+/// The index entry of a record's incarnation and direction. Numbers begin at 1, so that no entry is zero.
+pub(super) fn entry(number: u32, version: u64, direction: Direction) -> Option<Entry> {
+    let direction = match direction {
+        Direction::Original => 0,
+        Direction::Reply => DIRECTION_BIT,
+    };
+    Entry::new(((version & 0x7fff) << 33) | direction | (u64::from(number).wrapping_add(1)))
+}
+
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low half is the record's number"
+)]
+const fn decode(entry: Entry) -> (u32, u64, Direction) {
+    let bits = entry.bits();
+    let direction = if bits & DIRECTION_BIT == 0 {
+        Direction::Original
+    } else {
+        Direction::Reply
+    };
+    ((bits as u32).wrapping_sub(1), bits >> 33, direction)
+}
+
+impl<A: Stored> Connections<A> {
+    /// A table for exactly `capacity` connections.
+    #[must_use]
+    pub fn new(capacity: u32, seed: u128, timeouts: &Timeouts) -> Self {
+        let purpose = match A::FAMILY {
+            Family::Ipv4 => 4,
+            Family::Ipv6 => 6,
+        };
+        Self {
+            key: HashKey::new(seed, purpose),
+            index: Index::new(u64::from(capacity).saturating_mul(2)),
+            records: (0..capacity).map(|_| Record::empty()).collect(),
+            free: FreeList::full(capacity),
+            timeouts: TimeoutTicks::new(timeouts),
+            sweep_hand: Word::new(0),
+            evict_hand: Word::new(0),
+            opened: Word::new(0),
+            closed: Word::new(0),
+            evicted: Word::new(0),
+            exhausted: Word::new(0),
+        }
+    }
+
+    /// Bytes that [`Connections::new`] allocates.
+    #[must_use]
+    pub fn memory_bytes(capacity: u32) -> u64 {
+        let records = u64::from(capacity).saturating_mul(size_of::<Record<A>>() as u64);
+        records
+            .saturating_add(FreeList::memory_bytes(capacity) as u64)
+            .saturating_add(Index::memory_bytes(u64::from(capacity).saturating_mul(2)))
+    }
+
+    /// How many connections there is room for.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        u32::try_from(self.records.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many records are in use, expired ones not yet reused included.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.opened.read().wrapping_sub(self.closed.read())
+    }
+
+    /// Connections opened, and unassured ones evicted for them, since the start.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        (self.opened.read(), self.evicted.read())
+    }
+
+    /// The hash under which a tuple is found.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, tuple: &Tuple<A>) -> u64 {
+        hash(&self.key, tuple)
+    }
+
+    /// Asks for the cache line that [`Connections::candidate`] reads.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// A record that probably is the hash's, its cache line asked for; for [`Connections::find_at`].
+    #[inline]
+    #[must_use]
+    pub fn candidate(&self, hash: u64) -> Option<Entry> {
+        let found = self.index.find(hash, |_| true)?;
+        let record = self.records.get(decode(found).0 as usize)?;
+        prefetch(record);
+        if size_of::<Record<A>>() > 64 {
+            prefetch(record.last_word());
+        }
+        Some(found)
+    }
+
+    /// As [`Connections::find`], looking at `candidate` first.
+    #[inline]
+    #[must_use]
+    pub fn find_at(
+        &self,
+        candidate: Option<Entry>,
+        tuple: &Tuple<A>,
+        hash: u64,
+        now: u32,
+    ) -> Option<Hit<'_, A>> {
+        if let Some(found) = candidate
+            && let Some(hit) = self.verify(found, tuple)
+            && hit.header.deadline() > now
+        {
+            return Some(hit);
+        }
+        match candidate {
+            // Nothing had the tag: a record that was published since is found when a packet asks again.
+            None => None,
+            Some(_) => self.find(tuple, hash, now),
+        }
+    }
+
+    /// The live connection that one of whose tuples this is. An expired one is cleared away.
+    #[must_use]
+    pub fn find(&self, tuple: &Tuple<A>, hash: u64, now: u32) -> Option<Hit<'_, A>> {
+        let mut hit = None;
+        self.index.find(hash, |found| {
+            let Some(candidate) = self.verify(found, tuple) else {
+                return false;
+            };
+            if candidate.header.deadline() > now {
+                hit = Some(candidate);
+                return true;
+            }
+            self.close(candidate);
+            false
+        });
+        hit
+    }
+
+    /// Is the entry's record live, of the entry's incarnation, and this tuple's?
+    #[inline]
+    fn verify(&self, found: Entry, tuple: &Tuple<A>) -> Option<Hit<'_, A>> {
+        let hit = self.resolve(found)?;
+        let live = matches!(hit.header.life(), Life::Live(_));
+        (live && hit.binding.tuple(hit.direction) == *tuple).then_some(hit)
+    }
+
+    /// What an entry points at, if the record still is of its incarnation.
+    #[inline]
+    pub(super) fn resolve(&self, found: Entry) -> Option<Hit<'_, A>> {
+        let (number, version, direction) = decode(found);
+        let record = self.records.get(number as usize)?;
+        let header = record.header();
+        if header.version() & 0x7fff != version || header.life() == Life::Free {
+            return None;
+        }
+        let binding = record.read();
+        header.confirm(&record.header).then_some(Hit {
+            record,
+            number,
+            header,
+            direction,
+            binding,
+        })
+    }
+
+    /// Moves a connection by one packet. `Some(step)` says what the packet did; `None` that the connection
+    /// ended meanwhile and the packet must be looked up again.
+    #[inline]
+    pub fn advance(&self, hit: &Hit<'_, A>, transport: &Transport, now: u32) -> Option<Step> {
+        let Life::Live(bits) = hit.header.life() else {
+            return None;
+        };
+        let record = hit.record;
+        let [original, reply] = &record.seen;
+        let checks = record.checks.read();
+        let memory = Memory {
+            seen: [original.read(), reply.read()],
+            windows: split(checks).1,
+        };
+        let state = State::from_bits(bits);
+        let outcome = step(state, hit.direction, transport, memory, now, &self.timeouts);
+        if let Step::Advance(progress) = outcome {
+            self.store(hit, checks, memory, &progress, now)?;
+        }
+        Some(outcome)
+    }
+
+    /// Writes what a step changed, and only that: an unchanged cache line stays clean.
+    #[inline]
+    fn store(
+        &self,
+        hit: &Hit<'_, A>,
+        checks: u64,
+        memory: Memory,
+        progress: &Progress,
+        now: u32,
+    ) -> Option<()> {
+        let deadline = now.saturating_add(progress.timeout);
+        let same_state = hit.header.life() == Life::Live(progress.state.bits());
+        if !same_state || deadline.abs_diff(hit.header.deadline()) >= REFRESH_TICKS {
+            let life = Life::Live(progress.state.bits());
+            if let Err(found) = hit.header.advance(&hit.record.header, life, deadline) {
+                // Another worker moved it first. If it is still this connection, that worker's packet won.
+                if found.version() != hit.header.version() || found.life() == Life::Free {
+                    return None;
+                }
+            }
+        }
+        if let Some(seen) = progress.seen {
+            for ((word, new), old) in hit.record.seen.iter().zip(seen).zip(memory.seen) {
+                if new != old {
+                    word.write(new);
+                }
+            }
+        }
+        if let Some(windows) = progress.windows
+            && windows != memory.windows
+        {
+            // Lost to a concurrent change: the next packet announces its window again.
+            let _ = hit
+                .record
+                .checks
+                .swap_if(checks, join(split(checks).0, windows));
+        }
+        Some(())
+    }
+
+    /// Ends a connection; `false` if another thread did, or moved it, first.
+    pub fn close(&self, hit: Hit<'_, A>) -> bool {
+        if hit
+            .header
+            .advance(&hit.record.header, Life::Free, 0)
+            .is_err()
+        {
+            return false;
+        }
+        self.withdraw(hit.number, hit.header, &hit.binding);
+        self.closed.add(1);
+        true
+    }
+
+    /// Takes a freed record out of the index and gives its number back. Only for whoever freed it.
+    pub(super) fn withdraw(&self, number: u32, header: Header, binding: &Binding<A>) {
+        for direction in [Direction::Original, Direction::Reply] {
+            if let Some(entry) = entry(number, header.version(), direction) {
+                self.index
+                    .remove(self.hash(&binding.tuple(direction)), entry);
+            }
+        }
+        self.free.give(number);
+    }
+
+    fn at(&self, number: u32) -> Option<Hit<'_, A>> {
+        let record = self.records.get(number as usize)?;
+        let header = record.header();
+        if !matches!(header.life(), Life::Live(_)) {
+            return None;
+        }
+        let binding = record.read();
+        let direction = Direction::Original;
+        header.confirm(&record.header).then_some(Hit {
+            record,
+            number,
+            header,
+            direction,
+            binding,
+        })
+    }
+
+    /// Clears away what has expired among the next `count` records; how many were.
+    pub fn sweep(&self, now: u32, count: u32) -> u32 {
+        let mut cleared = 0_u32;
+        for number in self.next_records(&self.sweep_hand, u64::from(count)) {
+            let expired = self.records.get(number as usize).is_some_and(|record| {
+                let header = record.header();
+                matches!(header.life(), Life::Live(_)) && header.deadline() <= now
+            });
+            if expired
+                && let Some(hit) = self.at(number)
+                && hit.header.deadline() <= now
+                && self.close(hit)
+            {
+                cleared = cleared.wrapping_add(1);
+            }
+        }
+        cleared
+    }
+
+    /// Makes room for one connection: an expired one, else the half-open one that expires first, else the
+    /// one-way UDP one that does, among the next [`EVICTION_SAMPLE`] records. Assured and answered
+    /// connections are not touched.
+    pub(super) fn make_room(&self, now: u32) -> bool {
+        for _ in 0..4 {
+            let mut best: Option<(u8, u32, Hit<'_, A>)> = None;
+            for number in self.next_records(&self.evict_hand, EVICTION_SAMPLE) {
+                let Some(hit) = self.at(number) else { continue };
+                let Some(class) = eviction_class(&hit, now) else {
+                    continue;
+                };
+                if class == 0 {
+                    if self.close(hit) {
+                        return true;
+                    }
+                    continue;
+                }
+                let rank = (class, hit.header.deadline());
+                if best
+                    .as_ref()
+                    .is_none_or(|(class, deadline, _)| rank < (*class, *deadline))
+                {
+                    best = Some((rank.0, rank.1, hit));
+                }
+            }
+            match best {
+                Some((_, _, hit)) => {
+                    if self.close(hit) {
+                        self.evicted.add(1);
+                        return true;
+                    }
+                }
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// The next `count` record numbers of a hand that goes round, at most all of them.
+    #[expect(clippy::cast_possible_truncation, reason = "below a 32-bit capacity")]
+    fn next_records(&self, hand: &Word, count: u64) -> impl Iterator<Item = u32> + use<A> {
+        let capacity = self.records.len() as u64;
+        let count = count.min(capacity);
+        let start = hand.read();
+        hand.write(start.wrapping_add(count));
+        (0..count).map(move |step| (start.wrapping_add(step) % capacity.max(1)) as u32)
+    }
+
+    /// Every connection that has not expired, in no order. Not one moment's: packets go on.
+    pub fn iter(&self, now: u32) -> impl Iterator<Item = Connection> + '_ {
+        (0..self.capacity()).filter_map(move |number| {
+            let hit = self.at(number)?;
+            let Life::Live(bits) = hit.header.life() else {
+                return None;
+            };
+            let remaining = hit
+                .header
+                .deadline()
+                .checked_sub(now)
+                .filter(|ticks| *ticks > 0)?;
+            Some(Connection {
+                original: hit.binding.original.to_ip(),
+                reply: hit.binding.reply.to_ip(),
+                state: State::from_bits(bits),
+                remaining_seconds: remaining.div_ceil(16),
+                masquerade: hit.binding.masquerade,
+            })
+        })
+    }
+}
+
+/// 0 expired, 1 half-open, 2 one-way UDP; `None`: not to be evicted.
+fn eviction_class<A: Stored>(hit: &Hit<'_, A>, now: u32) -> Option<u8> {
+    if hit.header.deadline() <= now {
+        return Some(0);
+    }
+    let Life::Live(bits) = hit.header.life() else {
+        return None;
+    };
+    let state = State::from_bits(bits);
+    match hit.binding.original.protocol {
+        Protocol::Tcp | Protocol::Sctp => (!state.assured()).then_some(1),
+        Protocol::Udp => (!state.seen_reply()).then_some(2),
+    }
+}
+
+/// The hash of a tuple of either family.
+#[inline]
+pub(super) fn hash<A: Address>(key: &HashKey, tuple: &Tuple<A>) -> u64 {
+    let ports = (u64::from(tuple.source_port) << 32)
+        | (u64::from(tuple.destination_port) << 16)
+        | u64::from(tuple.protocol.number());
+    let (source, destination) = (tuple.source.to_words(), tuple.destination.to_words());
+    match A::FAMILY {
+        Family::Ipv4 => {
+            let ([_, source], [_, destination]) = (source, destination);
+            key.hash2((source << 32) | destination, ports)
+        }
+        Family::Ipv6 => {
+            let ([a, b], [c, d]) = (source, destination);
+            key.hash6([a, b, c, d, ports, 0])
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Opening a connection: both directions at once, or not at all.
+//!
+//! The reply's slot is placed first, because it may have to choose another source port; then the original's;
+//! then the record becomes live by one swap, and with it both directions. Of two threads that open the same
+//! tuple, the later finds the earlier's slot. If that record is live, it is used; if it is still being
+//! opened, it is stopped (its life is swapped to free, which its opener notices when it wants to make it
+//! live, and starts again). So there never are two, and nobody waits.
+
+use super::connections::{Connections, Hit, entry};
+use super::record::join;
+use super::record::{Binding, Stored};
+use super::state::{Progress, Transport, open};
+use crate::net::{Direction, EndpointId, Tuple};
+use crate::packet::Delta;
+use crate::sync::{Header, Life};
+use crate::table::{Entry, InsertError, Sameness};
+use core::ops::RangeInclusive;
+
+/// Tries before a packet that loses every race is dropped.
+const MAX_RACES: u32 = 8;
+
+/// Source ports that may be given to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourcePorts {
+    low: u16,
+    span: u32,
+}
+
+impl SourcePorts {
+    /// The ports of `range`; an empty range becomes its first port.
+    #[must_use]
+    pub fn new(range: &RangeInclusive<u16>) -> Self {
+        let (low, high) = (*range.start(), *range.end());
+        Self {
+            low,
+            span: u32::from(high.saturating_sub(low)).wrapping_add(1),
+        }
+    }
+
+    /// Every port once, in an order that `random` chooses.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "reduced to 16 bits by the remainder"
+    )]
+    fn permutation(self, random: u64) -> impl Iterator<Item = u16> {
+        let span = u64::from(self.span);
+        // Any step without a common divisor with the span visits every port.
+        let mut stride = ((random >> 32) % span) | 1;
+        while gcd(stride, span) != 1 {
+            stride = stride.wrapping_add(2);
+        }
+        let start = (random & 0xffff_ffff) % span;
+        (0..span).map(move |nth| {
+            let offset = (start.wrapping_add(nth.wrapping_mul(stride))) % span;
+            self.low.wrapping_add(offset as u16)
+        })
+    }
+}
+
+const fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// What is to be opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<A> {
+    /// The first packet's tuple.
+    pub original: Tuple<A>,
+    /// The endpoint's address and port.
+    pub endpoint_address: A,
+    /// The endpoint's port.
+    pub endpoint_port: u16,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Its generation.
+    pub endpoint_generation: u16,
+    /// Is it on this node?
+    pub local_endpoint: bool,
+    /// `Some(address)`: the source becomes this address, with a source port out of `ports`.
+    pub masquerade: Option<A>,
+    /// Ports for masquerading, and for flows whose own port is taken.
+    pub ports: SourcePorts,
+    /// Chooses among them.
+    pub random: u64,
+}
+
+/// Why no connection was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenError {
+    /// The packet opens none (`NoConnection`).
+    NotAnOpening,
+    /// The table is full of connections that must not be evicted.
+    TableFull,
+    /// Every source port towards the endpoint is in use.
+    NoSourcePort,
+}
+
+/// Ports tried when the whole range was just found in use.
+const TRIES_WHEN_EXHAUSTED: usize = 64;
+
+impl<A: Stored> Connections<A> {
+    /// Opens a connection for a first packet. `usable` says whether a source port may be given out.
+    ///
+    /// Returns the connection, found in the original direction, and whether it is new: another worker may
+    /// have opened the same one meanwhile.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing has changed then.
+    pub fn open(
+        &self,
+        opening: &Opening<A>,
+        transport: &Transport,
+        now: u32,
+        usable: impl Fn(u16) -> bool,
+    ) -> Result<(Hit<'_, A>, bool), OpenError> {
+        let progress = open(transport, now, &self.timeouts).ok_or(OpenError::NotAnOpening)?;
+        for _ in 0..MAX_RACES {
+            let number = self.take(now).ok_or(OpenError::TableFull)?;
+            match self.attempt(number, opening, &progress, now, &usable) {
+                Ok(Some(hit)) => {
+                    self.opened.add(1);
+                    return Ok((hit, true));
+                }
+                Ok(None) => {
+                    let hash = self.hash(&opening.original);
+                    if let Some(hit) = self.find(&opening.original, hash, now) {
+                        return Ok((hit, false));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(OpenError::TableFull)
+    }
+
+    fn take(&self, now: u32) -> Option<u32> {
+        // A record freed by one thread may be taken by another, hence a few tries.
+        for _ in 0..4 {
+            if let Some(number) = self.free.take() {
+                return Some(number);
+            }
+            if !self.make_room(now) {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// One try to open with record `number`, which is free again unless a connection is returned. `None`:
+    /// another thread is opening, or has opened, the same tuple.
+    fn attempt(
+        &self,
+        number: u32,
+        opening: &Opening<A>,
+        progress: &Progress,
+        now: u32,
+        usable: &impl Fn(u16) -> bool,
+    ) -> Result<Option<Hit<'_, A>>, OpenError> {
+        let record = self
+            .records
+            .get(number as usize)
+            .ok_or(OpenError::TableFull)?;
+        let deadline = now.saturating_add(progress.timeout);
+        let header = Header::claim(&record.header, deadline);
+        let placed = self.place_reply(number, header, opening, progress, now, usable);
+        let binding = match placed {
+            Ok(binding) => binding,
+            Err(error) => {
+                self.abandon(number, header, &[]);
+                return Err(error);
+            }
+        };
+        let reply = (Direction::Reply, self.hash(&binding.reply));
+        let original = (Direction::Original, self.hash(&binding.original));
+        match self.place(number, header, Direction::Original, &binding.original, now) {
+            Ok(()) => {}
+            Err(InsertError::Duplicate(_)) => {
+                self.abandon(number, header, &[reply]);
+                return Ok(None);
+            }
+            Err(InsertError::Full) => {
+                self.abandon(number, header, &[reply]);
+                return Err(OpenError::TableFull);
+            }
+        }
+        let life = Life::Live(progress.state.bits());
+        match header.advance(&record.header, life, deadline) {
+            Ok(header) => Ok(Some(Hit {
+                record,
+                number,
+                header,
+                direction: Direction::Original,
+                binding,
+            })),
+            Err(_) => {
+                self.abandon(number, header, &[reply, original]);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes the record and claims its reply tuple, with the first source port that is free.
+    fn place_reply(
+        &self,
+        number: u32,
+        header: Header,
+        opening: &Opening<A>,
+        progress: &Progress,
+        now: u32,
+        usable: &impl Fn(u16) -> bool,
+    ) -> Result<Binding<A>, OpenError> {
+        let record = self
+            .records
+            .get(number as usize)
+            .ok_or(OpenError::TableFull)?;
+        // Netfilter keeps the client's own port where nothing demands another one.
+        let own = opening
+            .masquerade
+            .is_none()
+            .then_some(opening.original.source_port);
+        let others = opening
+            .ports
+            .permutation(opening.random)
+            .filter(|port| usable(*port));
+        let exhausted = join(opening.endpoint.0.wrapping_add(1), now);
+        let tries = if self.exhausted.read() == exhausted {
+            TRIES_WHEN_EXHAUSTED
+        } else {
+            usize::MAX
+        };
+        for port in own.into_iter().chain(others).take(tries) {
+            let binding = opening.binding(port);
+            let hash = self.hash(&binding.reply);
+            if self.is_taken(&binding.reply, hash, now) {
+                continue;
+            }
+            let [seen, peer_seen] = progress.seen.unwrap_or([0, 0]);
+            record.write(&binding, progress.windows.unwrap_or(0), [seen, peer_seen]);
+            match self.place(number, header, Direction::Reply, &binding.reply, now) {
+                Ok(()) => return Ok(binding),
+                Err(InsertError::Duplicate(_)) => {}
+                Err(InsertError::Full) => return Err(OpenError::TableFull),
+            }
+        }
+        self.exhausted.write(exhausted);
+        Err(OpenError::NoSourcePort)
+    }
+
+    fn is_taken(&self, tuple: &Tuple<A>, hash: u64, now: u32) -> bool {
+        let taken = |found| self.sameness(found, tuple, now) == Sameness::Same;
+        self.index.find(hash, taken).is_some()
+    }
+
+    fn place(
+        &self,
+        number: u32,
+        header: Header,
+        direction: Direction,
+        tuple: &Tuple<A>,
+        now: u32,
+    ) -> Result<(), InsertError> {
+        let own = entry(number, header.version(), direction).ok_or(InsertError::Full)?;
+        self.index.insert(self.hash(tuple), own, |found| {
+            self.sameness(found, tuple, now)
+        })
+    }
+
+    /// Does a live connection have this tuple? One that expired is cleared away, one being opened is stopped.
+    fn sameness(&self, found: Entry, tuple: &Tuple<A>, now: u32) -> Sameness {
+        let Some(hit) = self.resolve(found) else {
+            return Sameness::Different;
+        };
+        if hit.binding.tuple(hit.direction) != *tuple {
+            return Sameness::Different;
+        }
+        match hit.header.life() {
+            Life::Free => Sameness::Different,
+            Life::Opening => match hit.header.advance(&hit.record.header, Life::Free, 0) {
+                // Its opener notices, and gives the record back.
+                Ok(_) => Sameness::Different,
+                Err(found) if found.version() != hit.header.version() => Sameness::Different,
+                Err(found) if found.life() == Life::Free => Sameness::Different,
+                Err(_) => Sameness::Same,
+            },
+            Life::Live(_) if hit.header.deadline() > now => Sameness::Same,
+            Life::Live(_) => {
+                if self.close(hit) {
+                    Sameness::Different
+                } else {
+                    Sameness::Same
+                }
+            }
+        }
+    }
+
+    /// Gives a record back that did not become live.
+    fn abandon(&self, number: u32, header: Header, placed: &[(Direction, u64)]) {
+        if let Some(record) = self.records.get(number as usize) {
+            // If another thread stopped it, it is free already.
+            let _ = header.advance(&record.header, Life::Free, 0);
+        }
+        for (direction, hash) in placed {
+            if let Some(entry) = entry(number, header.version(), *direction) {
+                self.index.remove(*hash, entry);
+            }
+        }
+        self.free.give(number);
+    }
+}
+
+impl<A: Stored> Opening<A> {
+    /// What the connection ties together if its source port becomes `port`.
+    fn binding(&self, port: u16) -> Binding<A> {
+        let original = self.original;
+        let forward = Tuple {
+            source: self.masquerade.unwrap_or(original.source),
+            destination: self.endpoint_address,
+            source_port: port,
+            destination_port: self.endpoint_port,
+            protocol: original.protocol,
+        };
+        let addresses = Delta::of_addresses(&original, &forward);
+        Binding {
+            original,
+            reply: forward.reverse(),
+            endpoint: self.endpoint,
+            endpoint_generation: self.endpoint_generation,
+            masquerade: self.masquerade.is_some(),
+            local_endpoint: self.local_endpoint,
+            network: addresses,
+            transport: addresses.plus(Delta::of_ports(&original, &forward)),
+        }
+    }
+}

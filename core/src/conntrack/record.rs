@@ -1,0 +1,293 @@
+//! One connection's memory: 64 bytes for IPv4, 128 for IPv6.
+//!
+//! | word | bits from the high end |
+//! |---|---|
+//! | `header` | version 24, life 8 (state 4, seen reply 1, assured 1), deadline 32 |
+//! | `ports` | client 16, frontend 16, endpoint 16, translated client 16 |
+//! | `binding` | endpoint id 32, its generation 16, protocol 8, flags 8 |
+//! | `checks` | checksum delta of the network header 16, of the transport header 16, TCP windows 2 × 16 |
+//! | `seen` × 2 | by direction. TCP: end of the highest segment 32, highest acknowledgment 32. SCTP: verification tag. UDP: tick of the first packet |
+//! | addresses | client, frontend, endpoint, translated client |
+//!
+//! All but `header`, the windows in `checks` and `seen` is constant for one version. Those three are hints
+//! for the state machine and are written without the version being checked: a write that comes too late
+//! disturbs the next incarnation's window check until its next packet, and nothing else.
+
+use crate::net::{Address, Direction, EndpointId, Protocol, Tuple};
+use crate::packet::Delta;
+use crate::sync::{Header, Word};
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+/// Client, frontend, endpoint, translated client.
+type Quad<A> = [A; 4];
+
+mod sealed {
+    use super::{Quad, Word};
+
+    #[expect(
+        unnameable_types,
+        reason = "how addresses lie in a record is nobody else's business"
+    )]
+    pub trait AddressWords<A>: Default + Sync + Send {
+        fn write(&self, addresses: Quad<A>);
+        fn read(&self) -> Quad<A>;
+    }
+
+    #[derive(Debug, Default)]
+    #[expect(unnameable_types, reason = "see AddressWords")]
+    pub struct Two(pub(super) [Word; 2]);
+
+    #[derive(Debug, Default)]
+    #[expect(unnameable_types, reason = "see AddressWords")]
+    pub struct Eight(pub(super) [Word; 8]);
+}
+
+use sealed::{AddressWords, Eight, Two};
+
+/// A family whose connections can be stored.
+pub trait Stored: Address {
+    /// The record's address words.
+    #[doc(hidden)]
+    type Addresses: AddressWords<Self> + core::fmt::Debug;
+}
+
+impl Stored for Ipv4Addr {
+    type Addresses = Two;
+}
+
+impl Stored for Ipv6Addr {
+    type Addresses = Eight;
+}
+
+impl AddressWords<Ipv4Addr> for Two {
+    fn write(&self, [client, frontend, endpoint, translated]: Quad<Ipv4Addr>) {
+        let Self([first, second]) = self;
+        first.write(join(client.to_bits(), frontend.to_bits()));
+        second.write(join(endpoint.to_bits(), translated.to_bits()));
+    }
+
+    #[inline]
+    fn read(&self) -> Quad<Ipv4Addr> {
+        let Self([first, second]) = self;
+        let ((client, frontend), (endpoint, translated)) =
+            (split(first.read()), split(second.read()));
+        [client, frontend, endpoint, translated].map(Ipv4Addr::from_bits)
+    }
+}
+
+impl AddressWords<Ipv6Addr> for Eight {
+    fn write(&self, addresses: Quad<Ipv6Addr>) {
+        for (pair, address) in self.0.chunks_exact(2).zip(addresses) {
+            for (word, bits) in pair.iter().zip(address.to_words()) {
+                word.write(bits);
+            }
+        }
+    }
+
+    #[inline]
+    fn read(&self) -> Quad<Ipv6Addr> {
+        let Self([a, b, c, d, e, f, g, h]) = self;
+        [[a, b], [c, d], [e, f], [g, h]]
+            .map(|[high, low]| Ipv6Addr::from_words([high.read(), low.read()]))
+    }
+}
+
+/// One record.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(super) struct Record<A: Stored> {
+    pub(super) header: Word,
+    ports: Word,
+    binding: Word,
+    pub(super) checks: Word,
+    pub(super) seen: [Word; 2],
+    addresses: A::Addresses,
+}
+
+const _: () = assert!(size_of::<Record<Ipv4Addr>>() == 64);
+const _: () = assert!(size_of::<Record<Ipv6Addr>>() == 128);
+
+/// Bits of a binding's flags.
+pub(super) mod binding_flags {
+    /// The source is translated to the node's address.
+    pub(in crate::conntrack) const MASQUERADE: u8 = 1;
+    /// The endpoint is on this node.
+    pub(in crate::conntrack) const LOCAL_ENDPOINT: u8 = 2;
+    /// Source address or port differ between the directions (masquerade, or a port that was taken).
+    pub(in crate::conntrack) const SOURCE_TRANSLATED: u8 = 4;
+}
+
+/// What a connection ties together: constant for its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding<A> {
+    /// From the client to the frontend, as the client sends it.
+    pub original: Tuple<A>,
+    /// From the endpoint to the client (or to the node, if masqueraded), as the endpoint sends it.
+    pub reply: Tuple<A>,
+    /// The endpoint chosen.
+    pub endpoint: EndpointId,
+    /// The endpoint's generation when it was chosen, as [`super::Endpoints`] counts.
+    pub endpoint_generation: u16,
+    /// The source is translated to the node's address too.
+    pub masquerade: bool,
+    /// The endpoint is on this node.
+    pub local_endpoint: bool,
+    /// What the network header's checksum differs by in the original direction.
+    pub network: Delta,
+    /// What the transport header's checksum differs by in the original direction.
+    pub transport: Delta,
+}
+
+impl<A: Address> Binding<A> {
+    /// The tuple that names the connection in `direction`.
+    #[inline]
+    #[must_use]
+    pub const fn tuple(&self, direction: Direction) -> Tuple<A> {
+        match direction {
+            Direction::Original => self.original,
+            Direction::Reply => self.reply,
+        }
+    }
+
+    /// What a packet of `direction` becomes.
+    #[inline]
+    #[must_use]
+    pub const fn translated(&self, direction: Direction) -> Tuple<A> {
+        self.tuple(direction.reverse()).reverse()
+    }
+}
+
+impl<A: Stored> Record<A> {
+    pub(super) fn empty() -> Self {
+        Self {
+            header: Word::new(0),
+            ports: Word::new(0),
+            binding: Word::new(0),
+            checks: Word::new(0),
+            seen: [Word::new(0), Word::new(0)],
+            addresses: A::Addresses::default(),
+        }
+    }
+
+    /// Writes what is constant. Only between claiming the header and placing the slots.
+    pub(super) fn write(&self, binding: &Binding<A>, windows: u32, seen: [u64; 2]) {
+        let Binding {
+            original, reply, ..
+        } = binding;
+        self.addresses.write([
+            original.source,
+            original.destination,
+            reply.source,
+            reply.destination,
+        ]);
+        self.ports.write(join(
+            join16(original.source_port, original.destination_port),
+            join16(reply.source_port, reply.destination_port),
+        ));
+        let masquerade = if binding.masquerade {
+            binding_flags::MASQUERADE
+        } else {
+            0
+        };
+        let local = if binding.local_endpoint {
+            binding_flags::LOCAL_ENDPOINT
+        } else {
+            0
+        };
+        let translated =
+            (original.source, original.source_port) != (reply.destination, reply.destination_port);
+        let translated = if translated {
+            binding_flags::SOURCE_TRANSLATED
+        } else {
+            0
+        };
+        self.binding.write(join(
+            binding.endpoint.0,
+            join16(
+                binding.endpoint_generation,
+                u16::from_be_bytes([original.protocol.number(), masquerade | local | translated]),
+            ),
+        ));
+        let deltas = join16(binding.network.to_bits(), binding.transport.to_bits());
+        self.checks.write(join(deltas, windows));
+        for (word, value) in self.seen.iter().zip(seen) {
+            word.write(value);
+        }
+    }
+
+    /// Reads what is constant; means something only if the header confirms afterwards.
+    #[inline]
+    pub(super) fn read(&self) -> Binding<A> {
+        let [client, frontend, endpoint, translated] = self.addresses.read();
+        let (client_ports, endpoint_ports) = split(self.ports.read());
+        let (id, rest) = split(self.binding.read());
+        let (generation, kind) = split16(rest);
+        let [protocol, flags] = kind.to_be_bytes();
+        let protocol = Protocol::from_number(protocol).unwrap_or(Protocol::Udp);
+        let (network, transport) = split16(split(self.checks.read()).0);
+        let (client_port, frontend_port) = split16(client_ports);
+        let (endpoint_port, translated_port) = split16(endpoint_ports);
+        Binding {
+            original: Tuple {
+                source: client,
+                destination: frontend,
+                source_port: client_port,
+                destination_port: frontend_port,
+                protocol,
+            },
+            reply: Tuple {
+                source: endpoint,
+                destination: translated,
+                source_port: endpoint_port,
+                destination_port: translated_port,
+                protocol,
+            },
+            endpoint: EndpointId(id),
+            endpoint_generation: generation,
+            masquerade: flags & binding_flags::MASQUERADE != 0,
+            local_endpoint: flags & binding_flags::LOCAL_ENDPOINT != 0,
+            network: Delta::from_bits(network),
+            transport: Delta::from_bits(transport),
+        }
+    }
+
+    /// A word of the record's last cache line, to be asked for beside the first.
+    #[inline]
+    pub(super) fn last_word(&self) -> &A::Addresses {
+        &self.addresses
+    }
+
+    /// Version, life and deadline; before reading anything else.
+    #[inline]
+    pub(super) fn header(&self) -> Header {
+        Header::load(&self.header)
+    }
+}
+
+#[inline]
+pub(super) const fn join(high: u32, low: u32) -> u64 {
+    ((high as u64) << 32) | low as u64
+}
+
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "each half is taken on its own"
+)]
+pub(super) const fn split(word: u64) -> (u32, u32) {
+    ((word >> 32) as u32, word as u32)
+}
+
+#[inline]
+const fn join16(high: u16, low: u16) -> u32 {
+    ((high as u32) << 16) | low as u32
+}
+
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "each half is taken on its own"
+)]
+const fn split16(word: u32) -> (u16, u16) {
+    ((word >> 16) as u16, word as u16)
+}
