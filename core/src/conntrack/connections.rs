@@ -7,14 +7,14 @@
 use super::record::{Binding, Record, Stored, join, split};
 use super::state::{Memory, Progress, State, Step, Transport, step};
 use super::timeouts::{TimeoutTicks, Timeouts};
-use crate::net::{Address, Direction, Family, Protocol, Tuple};
+use crate::net::{Address, Direction, Family, Protocol, TICKS_PER_SECOND, Tuple};
 use crate::sync::{FreeList, Header, Life, Word};
 use crate::table::{Entry, HashKey, Index, prefetch};
 use alloc::boxed::Box;
 use core::net::IpAddr;
 
 /// Deadlines are moved only when they move by at least this much: half a second.
-const REFRESH_TICKS: u32 = 8;
+const REFRESH_TICKS: u32 = TICKS_PER_SECOND / 2;
 /// Records looked at to make room for one connection.
 const EVICTION_SAMPLE: u64 = 64;
 
@@ -427,7 +427,7 @@ impl<A: Stored> Connections<A> {
                 original: hit.binding.original.to_ip(),
                 reply: hit.binding.reply.to_ip(),
                 state: State::from_bits(bits),
-                remaining_seconds: remaining.div_ceil(16),
+                remaining_seconds: remaining.div_ceil(TICKS_PER_SECOND),
                 masquerade: hit.binding.masquerade,
             })
         })

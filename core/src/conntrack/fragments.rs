@@ -7,14 +7,14 @@
 
 use super::connections::hash;
 use super::record::{join, split};
-use crate::net::{Address, Family, Protocol, Tuple};
+use crate::net::{Address, Family, Protocol, TICKS_PER_SECOND, Tuple};
 use crate::sync::{FreeList, Header, Life, Word};
 use crate::table::{Entry, HashKey, Index, Sameness};
 use alloc::boxed::Box;
 use core::net::IpAddr;
 
 /// How long a datagram is remembered, in ticks: 30 seconds.
-const LIFETIME_TICKS: u32 = 30 * 16;
+const LIFETIME_TICKS: u32 = 30 * TICKS_PER_SECOND;
 
 /// Names a datagram (RFC 791, 3.2; RFC 8200, 4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,4 +26,4 @@ pub use fragments::{Followed, FragmentKey, Fragments};
 pub use open::{OpenError, Opening, SourcePorts};
 pub use record::{Binding, Stored};
 pub use state::{Progress, State, Step, Transport};
-pub use timeouts::{SctpTimeouts, TcpTimeouts, Timeouts, ticks_of};
+pub use timeouts::{SctpTimeouts, TcpTimeouts, Timeouts};

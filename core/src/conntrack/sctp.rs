@@ -100,19 +100,20 @@ const T_BIT: u8 = 1;
 /// How an INIT opens an association; `None` for any other chunk. As in netfilter, the state is CLOSED until
 /// the INIT is acknowledged.
 pub(super) fn open(chunk: &SctpChunk, timeouts: &TimeoutTicks) -> Option<Progress> {
-    let (state, seen) = match chunk.kind {
-        // INIT carries tag 0 and names the tag that the other side is to use (RFC 9260, 8.5.1).
-        SctpChunk::INIT if chunk.verification_tag == 0 => {
-            (is::CLOSED, [0, tag(chunk.initiate_tag?)])
-        }
-        _ => return None,
-    };
+    if !opens(chunk) {
+        return None;
+    }
     Some(Progress {
-        state: State::new(state),
-        timeout: timeout_of(timeouts, state),
-        seen: Some(seen),
+        state: State::new(is::CLOSED),
+        timeout: timeout_of(timeouts, is::CLOSED),
+        seen: Some([0, tag(chunk.initiate_tag?)]),
         windows: None,
     })
+}
+
+/// An INIT carries tag 0 and names the tag that the other side is to use (RFC 9260, 8.5.1).
+pub(super) const fn opens(chunk: &SctpChunk) -> bool {
+    chunk.kind == SctpChunk::INIT && chunk.verification_tag == 0 && chunk.initiate_tag.is_some()
 }
 
 /// A tag as remembered: never 0, which means "not known yet".

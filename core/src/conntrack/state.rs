@@ -95,6 +95,18 @@ pub enum Transport {
     Sctp(SctpChunk),
 }
 
+impl Transport {
+    /// May it be the first packet of a connection?
+    #[must_use]
+    pub fn opens(&self) -> bool {
+        match self {
+            Self::Tcp(segment) => tcp::opens(segment),
+            Self::Udp => true,
+            Self::Sctp(chunk) => sctp::opens(chunk),
+        }
+    }
+}
+
 /// What changes by a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {

@@ -107,10 +107,15 @@ const fn plausible(flags: u8) -> bool {
     }
 }
 
+/// Does a segment open connections? A SYN does, alone or with the flags of ECN (RFC 3168).
+pub(super) const fn opens(segment: &TcpSegment) -> bool {
+    let decisive = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST | tcp_flags::FIN;
+    segment.flags & decisive == tcp_flags::SYN
+}
+
 /// How a SYN opens a connection; `None` for any other segment.
 pub(super) fn open(segment: &TcpSegment, timeouts: &TimeoutTicks) -> Option<Progress> {
-    let opens = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST | tcp_flags::FIN;
-    if segment.flags & opens != tcp_flags::SYN {
+    if !opens(segment) {
         return None;
     }
     let end = segment.sequence.wrapping_add(segment.sequence_len());

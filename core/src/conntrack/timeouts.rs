@@ -1,19 +1,8 @@
 //! How long a connection lives without packets: netfilter's defaults
 //! (`nf_conntrack_proto_{tcp,udp,sctp}.c`, Linux 6.x), each of them changeable.
 
-use crate::net::Instant;
+use crate::net::ticks;
 use core::time::Duration;
-
-/// Ticks in a second: the resolution of every deadline.
-pub(super) const TICKS_PER_SECOND: u64 = 16;
-const NANOS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND;
-
-/// The moment in ticks since the host's origin; the end of ticks (8.5 years) is not left.
-#[inline]
-#[must_use]
-pub fn ticks_of(now: Instant) -> u32 {
-    u32::try_from(now.as_nanos() / NANOS_PER_TICK).unwrap_or(u32::MAX)
-}
 
 /// Idle timeouts, by protocol and state. Names as in `nf_conntrack_*_timeout_*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,11 +89,6 @@ pub(super) struct TimeoutTicks {
     pub(super) udp: u32,
     pub(super) udp_stream: u32,
     pub(super) sctp: [u32; 16],
-}
-
-fn ticks(duration: Duration) -> u32 {
-    let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    u32::try_from(nanos.div_ceil(NANOS_PER_TICK)).unwrap_or(u32::MAX)
 }
 
 impl TimeoutTicks {

@@ -1,8 +1,8 @@
 //! UDP as netfilter sees it (`nf_conntrack_proto_udp.c`): a stream once it is answered and two seconds old.
 
 use super::state::{Progress, State, Step};
-use super::timeouts::{TICKS_PER_SECOND, TimeoutTicks};
-use crate::net::Direction;
+use super::timeouts::TimeoutTicks;
+use crate::net::{Direction, TICKS_PER_SECOND};
 
 /// What a datagram does to a connection that began at tick `first`.
 #[inline]
@@ -14,7 +14,8 @@ pub(super) fn step(
     timeouts: &TimeoutTicks,
 ) -> Step {
     let seen_reply = state.seen_reply() || direction == Direction::Reply;
-    let stream = seen_reply && u64::from(now) > first.saturating_add(2 * TICKS_PER_SECOND);
+    let stream =
+        seen_reply && u64::from(now) > first.saturating_add(u64::from(2 * TICKS_PER_SECOND));
     let mut next = state;
     if seen_reply {
         next = next.with_reply();

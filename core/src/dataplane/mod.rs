@@ -1,7 +1,33 @@
 //! Packets in, verdicts out.
+//!
+//! A [`Dataplane`] owns the memory, a [`Worker`] moves bursts of packets through it. Nothing here knows
+//! Kubernetes: the Service table is filled with [`crate::service::Edit`]s.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `config` | capacities, timeouts, choices; memory in bytes before it is allocated |
+//! | `handle` | [`Dataplane`]: publish, poll, read |
+//! | `worker` | [`Worker`]: a burst in three short loops |
+//! | `path` | one packet: known connection, new connection, ICMP error, fragment |
+//! | `decide` | where a new connection goes; shared with `explain` |
+//! | `explain` | why a packet would go where it would go |
+//! | `stats` | counts |
 
+mod config;
+mod decide;
 mod descriptor;
+mod explain;
+mod handle;
+mod path;
+mod shared;
+mod stats;
+mod worker;
 
 pub use crate::net::{DropReason, Verdict};
 pub use crate::packet::{Offload, offload_flags};
+pub use config::{Config, Limits, Memory};
 pub use descriptor::{Descriptor, descriptor_flags};
+pub use explain::{Explanation, MasqueradeCause};
+pub use handle::{Dataplane, NewError, NewWorkerError, PublishError, Published};
+pub use stats::{ServiceStats, Stats, Usage};
+pub use worker::Worker;

@@ -14,6 +14,6 @@ pub use address::{Address, Family};
 pub use ids::{EndpointId, Generation, ServiceId};
 pub use prefix::{ParsePrefixError, Prefix};
 pub use protocol::Protocol;
-pub use time::Instant;
+pub use time::{Instant, TICKS_PER_SECOND, ticks};
 pub use tuple::{Direction, Tuple};
 pub use verdict::{DropReason, Verdict};

@@ -9,7 +9,25 @@ use core::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
+/// Ticks in a second: the resolution of deadlines in tables.
+pub const TICKS_PER_SECOND: u32 = 16;
+const NANOS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND as u64;
+
+/// A duration in ticks, rounded up; what is longer than 8.5 years becomes that.
+#[must_use]
+pub fn ticks(duration: Duration) -> u32 {
+    let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    u32::try_from(nanos.div_ceil(NANOS_PER_TICK)).unwrap_or(u32::MAX)
+}
+
 impl Instant {
+    /// The moment in ticks since the origin; the end of ticks (8.5 years) is not left.
+    #[inline]
+    #[must_use]
+    pub fn ticks(self) -> u32 {
+        u32::try_from(self.0 / NANOS_PER_TICK).unwrap_or(u32::MAX)
+    }
+
     /// The origin.
     pub const ZERO: Self = Self(0);
 

@@ -1,8 +1,6 @@
 //! The objects a node was told of, by the Service they belong to.
 
-use crate::model::{
-    EndpointSlice, Endpoints, Kind, Node, Object, ObjectKey, ObjectRef, Service,
-};
+use crate::model::{EndpointSlice, Endpoints, Kind, Node, Object, ObjectKey, ObjectRef, Service};
 use crate::plan::{Objects, ServiceObjects};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -93,7 +91,11 @@ impl Store {
                 }
             }
             Kind::Node => {
-                if self.own_node.as_ref().is_some_and(|node| node.name == key.name) {
+                if self
+                    .own_node
+                    .as_ref()
+                    .is_some_and(|node| node.name == key.name)
+                {
                     self.own_node = None;
                 }
             }
@@ -175,9 +177,10 @@ impl Objects for Store {
             entry.map_or_else(Vec::new, |entry| entry.slices.values().collect());
         let mut slice_kind = Kind::EndpointSlice;
         // Where slices exist, Endpoints are their mirror image, or older than they are.
-        if let (true, Some(endpoints)) =
-            (slices.is_empty(), entry.and_then(|entry| entry.endpoints.as_ref()))
-        {
+        if let (true, Some(endpoints)) = (
+            slices.is_empty(),
+            entry.and_then(|entry| entry.endpoints.as_ref()),
+        ) {
             slices.extend(&endpoints.slices);
             slice_kind = Kind::Endpoints;
         }

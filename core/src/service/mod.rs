@@ -1,5 +1,6 @@
 //! The compiled Service table: what the packets read, and what a control plane writes into it.
 
+mod affinity;
 mod apply;
 mod edit;
 mod frontend_map;
@@ -12,6 +13,7 @@ mod range_list;
 mod spec;
 mod table;
 
+pub use affinity::{Affinity, Kept};
 pub use edit::{ApplyError, Assigned, Edit, Effects, Ended};
 pub use limits::{LimitExceeded, MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, TableLimit, TableLimits};
 pub use lookup::{FrontendRef, Lookup, Selection};

@@ -126,7 +126,7 @@ impl<T: Replica> Published<T> {
 
     /// Applies `edits` to the spare replica and makes it the current one; `edits` is empty afterwards.
     ///
-    /// Returns the new generation. Refused edits are left out and returned with their position in `edits`; the others take effect.
+    /// `before_release` sees the effects before any reader can see the edits. Returns the new generation. Refused edits are left out and returned with their position in `edits`; the others take effect.
     ///
     /// # Errors
     /// [`ReadersBehind`] if a reader is still inside the spare; nothing has happened then, and
@@ -137,9 +137,10 @@ impl<T: Replica> Published<T> {
         edits: &mut Vec<T::Edit>,
         effects: &mut T::Effects,
         scratch: &mut T::Effects,
+        before_release: impl FnOnce(&T::Effects),
     ) -> Result<(u64, Refused<T>), ReadersBehind> {
         let current = self.generation();
-        self.settle(current)?;
+        self.settle()?;
         let next = current.wrapping_add(1);
         let cell = self.shared.replica(next);
         // SAFETY: `settle` saw every reader idle or announcing `current`; a reader that announces from now on
@@ -156,13 +157,18 @@ impl<T: Replica> Published<T> {
                 Err(refusal) => refused.push((position, refusal)),
             }
         }
+        before_release(effects);
         // Release: pairs with the acquire in `Reader::pin`.
         self.shared.current.write_release(next);
         Ok((next, refused))
     }
 
-    /// Is every reader idle or reading `current`?
-    fn settle(&self, current: u64) -> Result<(), ReadersBehind> {
+    /// Is every reader idle or reading the current generation?
+    ///
+    /// # Errors
+    /// [`ReadersBehind`] if one still reads the generation before.
+    pub fn settle(&self) -> Result<(), ReadersBehind> {
+        let current = self.generation();
         // Pairs with the fence in `Reader::pin`: either the reader's announcement is seen here, or the
         // reader sees `current` and does not use the spare.
         fence_sequential();
@@ -296,7 +302,7 @@ mod tests {
         let (mut effects, mut scratch) = (0, 0);
         let pin = reader.pin().expect("slot 0 exists");
         assert_eq!(
-            published.publish(&mut alloc::vec![7, 101], &mut effects, &mut scratch),
+            published.publish(&mut alloc::vec![7, 101], &mut effects, &mut scratch, |_| ()),
             Ok((1, alloc::vec![(1, ())]))
         );
         assert_eq!(
@@ -305,12 +311,12 @@ mod tests {
             "the pin keeps its generation"
         );
         assert_eq!(
-            published.publish(&mut alloc::vec![1], &mut effects, &mut scratch),
+            published.publish(&mut alloc::vec![1], &mut effects, &mut scratch, |_| ()),
             Err(ReadersBehind { oldest: 0 })
         );
         drop(pin);
         assert_eq!(
-            published.publish(&mut alloc::vec![1], &mut effects, &mut scratch),
+            published.publish(&mut alloc::vec![1], &mut effects, &mut scratch, |_| ()),
             Ok((2, alloc::vec![]))
         );
         assert_eq!(

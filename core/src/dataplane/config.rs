@@ -1,0 +1,109 @@
+//! Capacities, timeouts and choices. Everything that has a size is here, and costs what [`Limits::memory`] says.
+
+use crate::conntrack::{Connections, Endpoints, Fragments, Timeouts};
+use crate::service::{Affinity, Table, TableLimits};
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::ops::RangeInclusive;
+
+/// Every capacity. Memory for all of it is allocated once, by [`super::Dataplane::new`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// IPv4 connections: about 95 bytes each.
+    pub connections_ipv4: u32,
+    /// IPv6 connections: about 159 bytes each.
+    pub connections_ipv6: u32,
+    /// ServicePorts, frontends, endpoints and source ranges; kept twice.
+    pub table: TableLimits,
+    /// (ServicePort, client) pairs with session affinity, both families together.
+    pub affinities: u32,
+    /// Fragmented datagrams followed at a time, both families together.
+    pub fragments: u32,
+    /// Workers.
+    pub workers: u32,
+}
+
+impl Default for Limits {
+    /// A node: 256k connections of each family, 16k ServicePorts, 64k endpoints, 8 workers; about 100 MiB.
+    fn default() -> Self {
+        Self {
+            connections_ipv4: 1 << 18,
+            connections_ipv6: 1 << 18,
+            table: TableLimits::default(),
+            affinities: 1 << 16,
+            fragments: 1 << 12,
+            workers: 8,
+        }
+    }
+}
+
+/// What [`Limits`] cost, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Connections, index included.
+    pub connections: u64,
+    /// Both replicas of the Service table.
+    pub table: u64,
+    /// What connections and counters keep of Services and endpoints.
+    pub endpoints: u64,
+    /// Session affinity.
+    pub affinities: u64,
+    /// Fragments.
+    pub fragments: u64,
+}
+
+impl Memory {
+    /// The sum.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.connections
+            .saturating_add(self.table)
+            .saturating_add(self.endpoints)
+            .saturating_add(self.affinities)
+            .saturating_add(self.fragments)
+    }
+}
+
+impl Limits {
+    /// What these limits cost. Nothing is allocated.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        Memory {
+            connections: Connections::<Ipv4Addr>::memory_bytes(self.connections_ipv4)
+                .saturating_add(Connections::<Ipv6Addr>::memory_bytes(self.connections_ipv6)),
+            table: Table::memory_bytes(&self.table).saturating_mul(2),
+            endpoints: (Endpoints::memory_bytes(self.table.endpoints) as u64).saturating_add(
+                super::stats::ServiceCounters::memory_bytes(self.table.services),
+            ),
+            affinities: Affinity::memory_bytes(self.affinities),
+            fragments: Fragments::memory_bytes(self.fragments),
+        }
+    }
+}
+
+/// How a dataplane is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Capacities.
+    pub limits: Limits,
+    /// Idle timeouts.
+    pub timeouts: Timeouts,
+    /// Key of every hash and start of every choice. Take it from a good source and keep it secret: whoever
+    /// knows it can choose addresses that collide. The same seed and packets give the same bytes.
+    pub seed: u128,
+    /// Source ports for masqueraded connections, and for others whose own port is taken. A port that is a
+    /// frontend on the masquerade address is never given out; local listeners in the range are the host's
+    /// to avoid.
+    pub masquerade_ports: RangeInclusive<u16>,
+}
+
+impl Default for Config {
+    /// Netfilter's timeouts and port range, seed 0.
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            seed: 0,
+            masquerade_ports: 1024..=65_535,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Where a new connection goes. The packets and [`super::Explanation`] ask the same function; what it noted on
+//! its way is a type parameter that compiles to nothing for packets.
+
+use super::shared::{Shared, Tracked};
+use crate::conntrack::EndpointLife;
+use crate::net::{DropReason, EndpointId, ServiceId, Tuple};
+use crate::service::{FrontendRef, Lookup, Selection, SourceClass, Table};
+
+/// Something that a decision found on its way.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Note {
+    Frontend(FrontendRef),
+    Class(SourceClass),
+    Kept(EndpointId),
+    Hairpin,
+}
+
+/// Who listens to notes.
+pub(super) trait Tracer {
+    fn note(&mut self, note: Note);
+}
+
+impl Tracer for () {
+    #[inline]
+    fn note(&mut self, _: Note) {}
+}
+
+/// What is to become of a first packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Decision<A> {
+    /// Not ours.
+    Pass,
+    /// ICMP port unreachable, on behalf of a ServicePort if there is one.
+    Reject(Option<ServiceId>),
+    Drop(DropReason, Option<ServiceId>),
+    Open(Choice<A>),
+}
+
+/// An endpoint chosen for a new connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Choice<A> {
+    pub(super) service: ServiceId,
+    pub(super) endpoint: EndpointId,
+    pub(super) generation: u16,
+    pub(super) address: A,
+    pub(super) port: u16,
+    pub(super) tag: u64,
+    pub(super) local: bool,
+    /// `Some`: the source becomes this address.
+    pub(super) masquerade: Option<A>,
+    /// Seconds for which the client is to keep the endpoint.
+    pub(super) affinity_seconds: Option<u32>,
+}
+
+/// Decides where the connection of a first packet goes. Changes nothing; same arguments, same answer.
+pub(super) fn decide<A: Tracked, T: Tracer>(
+    table: &Table,
+    shared: &Shared,
+    tuple: &Tuple<A>,
+    martian: bool,
+    now: u32,
+    random: u64,
+    tracer: &mut T,
+) -> Decision<A> {
+    let hash = table.hash(tuple.destination, tuple.destination_port, tuple.protocol);
+    let found = table.lookup(
+        tuple.destination,
+        tuple.destination_port,
+        tuple.protocol,
+        hash,
+    );
+    let frontend = match found {
+        Lookup::None => return Decision::Pass,
+        Lookup::Rejected => return Decision::Reject(None),
+        Lookup::Unallocated => return Decision::Drop(DropReason::UnallocatedAddress, None),
+        Lookup::Frontend(frontend) => frontend,
+    };
+    tracer.note(Note::Frontend(frontend));
+    let Some(entry) = table.frontend(frontend) else {
+        return Decision::Pass;
+    };
+    let service = entry.service();
+    if martian {
+        return Decision::Drop(DropReason::MartianAddress, Some(service));
+    }
+    let class = table.classify(tuple.source);
+    tracer.note(Note::Class(class));
+    let affinity_seconds = table.affinity(service);
+    let kept = affinity_seconds
+        .and_then(|_| shared.affinity.recall(service, tuple.source, now))
+        .filter(|kept| {
+            let life = shared.endpoints.life(kept.endpoint, kept.generation);
+            matches!(life, EndpointLife::Serving(_))
+        })
+        .map(|kept| kept.endpoint);
+    if let Some(endpoint) = kept {
+        tracer.note(Note::Kept(endpoint));
+    }
+    let (endpoint, by_rule) = match table.select(frontend, class, tuple.source, kept, random) {
+        Selection::Endpoint { id, masquerade } => (id, masquerade),
+        Selection::SourceRange => return Decision::Drop(DropReason::SourceRange, Some(service)),
+        Selection::NoneUsable => return Decision::Reject(Some(service)),
+        Selection::NoneAllowed => {
+            return Decision::Drop(DropReason::NoLocalEndpoint, Some(service));
+        }
+    };
+    // Before the entry is read: an endpoint that ends meanwhile has another generation afterwards.
+    let generation = shared.endpoints.generation(endpoint);
+    let Some(chosen) = table.endpoint(endpoint) else {
+        return Decision::Reject(Some(service));
+    };
+    let address: A = chosen.address();
+    // An endpoint that reaches itself must see an answer come back through us, whatever the rule says.
+    let hairpin = address == tuple.source;
+    if hairpin {
+        tracer.note(Note::Hairpin);
+    }
+    let masquerade = if by_rule || hairpin {
+        match table.masquerade_address() {
+            Some(address) => Some(address),
+            None => return Decision::Drop(DropReason::NoSourcePort, Some(service)),
+        }
+    } else {
+        None
+    };
+    Decision::Open(Choice {
+        service,
+        endpoint,
+        generation,
+        address,
+        port: chosen.port(),
+        tag: chosen.tag(),
+        local: chosen.is_local(),
+        masquerade,
+        affinity_seconds,
+    })
+}

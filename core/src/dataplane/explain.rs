@@ -1,0 +1,219 @@
+//! Why a packet would go where it would go: the decision of [`super::decide`], with a tracer that listens.
+
+use super::decide::{Decision, Note, Tracer, decide};
+use super::path::transport;
+use super::shared::{Shared, Tracked, cut_with_endpoint};
+use crate::conntrack::EndpointLife;
+use crate::net::{
+    Direction, DropReason, EndpointId, Generation, Instant, ServiceId, Tuple, Verdict,
+};
+use crate::packet::{Headers, Kind, Offload, Parsed, parse};
+use crate::service::{EndpointSet, FrontendKind, FrontendRef, SourceClass, Table};
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+/// Why a source is translated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MasqueradeCause {
+    /// The frontend's rule for this class of senders asks for it.
+    Rule,
+    /// The endpoint would reach itself.
+    Hairpin,
+}
+
+/// What would become of a packet, and what was found on the way. `None` where the way did not lead there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The generation of the Service table asked.
+    pub generation: Generation,
+    /// What would become of the packet.
+    pub verdict: Verdict,
+    /// Why it would be dropped.
+    pub reason: Option<DropReason>,
+    /// The packet's tuple. Of an ICMP error: the quoted packet's.
+    pub tuple: Option<Tuple<IpAddr>>,
+    /// It belongs to a connection, in this direction.
+    pub connection: Option<Direction>,
+    /// It is for a frontend of this kind.
+    pub frontend: Option<FrontendKind>,
+    /// The frontend's ServicePort.
+    pub service: Option<ServiceId>,
+    /// Who sends it.
+    pub class: Option<SourceClass>,
+    /// The endpoint set that the frontend's rule gives this class.
+    pub set: Option<EndpointSet>,
+    /// Every endpoint that may be chosen.
+    pub choices: Vec<SocketAddr>,
+    /// The endpoint that session affinity remembers for the sender.
+    pub kept: Option<EndpointId>,
+    /// The endpoint.
+    pub endpoint: Option<SocketAddr>,
+    /// Why the source would be translated too.
+    pub masquerade: Option<MasqueradeCause>,
+    /// What the tuple would become; the source port of a masqueraded new connection is not known before.
+    pub translated: Option<Tuple<IpAddr>>,
+}
+
+#[derive(Default)]
+struct Notes {
+    frontend: Option<FrontendRef>,
+    class: Option<SourceClass>,
+    kept: Option<EndpointId>,
+    hairpin: bool,
+}
+
+impl Tracer for Notes {
+    fn note(&mut self, note: Note) {
+        match note {
+            Note::Frontend(frontend) => self.frontend = Some(frontend),
+            Note::Class(class) => self.class = Some(class),
+            Note::Kept(endpoint) => self.kept = Some(endpoint),
+            Note::Hairpin => self.hairpin = true,
+        }
+    }
+}
+
+impl Explanation {
+    const fn new(generation: Generation, verdict: Verdict) -> Self {
+        Self {
+            generation,
+            verdict,
+            reason: None,
+            tuple: None,
+            connection: None,
+            frontend: None,
+            service: None,
+            class: None,
+            set: None,
+            choices: Vec::new(),
+            kept: None,
+            endpoint: None,
+            masquerade: None,
+            translated: None,
+        }
+    }
+}
+
+pub(super) fn explain(
+    table: &Table,
+    shared: &Shared,
+    generation: Generation,
+    now: Instant,
+    packet: &[u8],
+) -> Explanation {
+    match parse(packet, &Offload::default()) {
+        Parsed::NotOurs => Explanation::new(generation, Verdict::Pass),
+        Parsed::Malformed(reason) => Explanation {
+            reason: Some(reason),
+            ..Explanation::new(generation, Verdict::Drop)
+        },
+        Parsed::Ipv4(headers) => headed(table, shared, generation, now.ticks(), packet, &headers),
+        Parsed::Ipv6(headers) => headed(table, shared, generation, now.ticks(), packet, &headers),
+    }
+}
+
+fn headed<A: Tracked>(
+    table: &Table,
+    shared: &Shared,
+    generation: Generation,
+    now: u32,
+    packet: &[u8],
+    headers: &Headers<A>,
+) -> Explanation {
+    let base = Explanation {
+        tuple: Some(headers.tuple.to_ip()),
+        ..Explanation::new(generation, Verdict::Pass)
+    };
+    let tuple = match headers.kind {
+        Kind::Whole | Kind::FirstFragment { .. } => headers.tuple,
+        Kind::IcmpError { .. } => headers.tuple.reverse(),
+        Kind::LaterFragment { .. } | Kind::Other => return base,
+    };
+    let connections = A::connections(shared);
+    let hash = connections.hash(&tuple);
+    let hit = connections.find(&tuple, hash, now).filter(|hit| {
+        let life = shared
+            .endpoints
+            .life(hit.binding.endpoint, hit.binding.endpoint_generation);
+        life != EndpointLife::Ended || !cut_with_endpoint(tuple.protocol)
+    });
+    if let Some(hit) = hit {
+        let reply = hit.binding.reply;
+        return Explanation {
+            verdict: Verdict::Forward,
+            connection: Some(hit.direction),
+            endpoint: Some(SocketAddr::new(reply.source.into(), reply.source_port)),
+            translated: Some(hit.binding.translated(hit.direction).to_ip()),
+            ..base
+        };
+    }
+    if matches!(headers.kind, Kind::IcmpError { .. }) {
+        return base;
+    }
+    let mut notes = Notes::default();
+    let random = table.hash(tuple.source, tuple.source_port, tuple.protocol);
+    let martian = headers.martian();
+    let decision = decide(table, shared, &tuple, martian, now, random, &mut notes);
+    let opens = transport(packet, headers).is_some_and(|transport| transport.opens());
+    describe(table, base, &tuple, decision, &notes, opens)
+}
+
+fn describe<A: Tracked>(
+    table: &Table,
+    base: Explanation,
+    tuple: &Tuple<A>,
+    decision: Decision<A>,
+    notes: &Notes,
+    opens: bool,
+) -> Explanation {
+    let mut explanation = base;
+    explanation.class = notes.class;
+    explanation.kept = notes.kept;
+    if let Some(frontend) = notes.frontend
+        && let Some(entry) = table.frontend(frontend)
+    {
+        explanation.frontend = Some(entry.kind());
+        explanation.service = Some(entry.service());
+        if let Some(class) = notes.class {
+            explanation.set = Some(entry.rule(class).set);
+            explanation.choices = table
+                .choices(frontend, class)
+                .filter_map(|id| table.endpoint(id))
+                .map(|entry| SocketAddr::new(entry.address::<A>().into(), entry.port()))
+                .collect();
+        }
+    }
+    match decision {
+        Decision::Pass => {}
+        Decision::Reject(_) => explanation.verdict = Verdict::Reply,
+        Decision::Drop(reason, _) => {
+            explanation.verdict = Verdict::Drop;
+            explanation.reason = Some(reason);
+        }
+        Decision::Open(_) if !opens => {
+            explanation.verdict = Verdict::Drop;
+            explanation.reason = Some(DropReason::NoConnection);
+        }
+        Decision::Open(choice) => {
+            explanation.verdict = Verdict::Forward;
+            explanation.endpoint = Some(SocketAddr::new(choice.address.into(), choice.port));
+            explanation.masquerade = choice.masquerade.map(|_| {
+                if notes.hairpin {
+                    MasqueradeCause::Hairpin
+                } else {
+                    MasqueradeCause::Rule
+                }
+            });
+            let translated = Tuple {
+                source: choice.masquerade.unwrap_or(tuple.source),
+                destination: choice.address,
+                destination_port: choice.port,
+                ..*tuple
+            };
+            explanation.translated = Some(translated.to_ip());
+        }
+    }
+    explanation
+}

@@ -1,0 +1,467 @@
+//! One packet's way: a known connection, a new one, an ICMP error about one, or a later fragment.
+
+use super::decide::{Choice, Decision, decide};
+use super::descriptor::descriptor_flags;
+use super::shared::{Shared, Tracked, cut_with_endpoint};
+use super::stats::{AFFINITY_FULL, COUNTERS, ServiceEvent};
+use crate::conntrack::{
+    EndpointLife, Followed, FragmentKey, Hit, OpenError, Opening, Step, Transport,
+};
+use crate::net::{Direction, DropReason, Protocol, ServiceId, TICKS_PER_SECOND, Tuple, Verdict};
+use crate::packet::{
+    ErrorRewrite, Headers, Kind, Offload, Rewrite, SctpChunk, TcpSegment, port_unreachable,
+    rewrite, rewrite_error,
+};
+use crate::service::{Kept, Lookup, Table};
+use crate::sync::CounterSlot;
+use crate::table::Entry;
+use crate::table::hash::next_seed;
+
+/// Rounds before a packet that meets a connection ending under it, time and again, is dropped.
+const MAX_ROUNDS: u32 = 4;
+
+/// What one burst's packets have in common.
+pub(super) struct Burst<'burst> {
+    pub(super) table: &'burst Table,
+    pub(super) shared: &'burst Shared,
+    pub(super) counters: &'burst CounterSlot<COUNTERS>,
+    pub(super) random: &'burst mut u64,
+    /// Ticks.
+    pub(super) now: u32,
+    /// Did this burst open a connection after its lookups were made?
+    pub(super) opened: bool,
+}
+
+/// A packet and what was found of it so far.
+pub(super) struct Subject<'packet, A> {
+    /// All the room there is; the packet is its first `len` bytes.
+    pub(super) frame: &'packet mut [u8],
+    pub(super) len: usize,
+    pub(super) headers: &'packet Headers<A>,
+    pub(super) offload: &'packet Offload,
+    pub(super) hash: u64,
+    pub(super) candidate: Option<Entry>,
+}
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome {
+    pub(super) verdict: Verdict,
+    pub(super) reason: Option<DropReason>,
+    pub(super) flags: u16,
+    pub(super) tag: u64,
+    /// The new length of a packet that was replaced by an answer.
+    pub(super) replied: Option<u32>,
+}
+
+impl Outcome {
+    pub(super) const PASS: Self = Self {
+        verdict: Verdict::Pass,
+        reason: None,
+        flags: 0,
+        tag: 0,
+        replied: None,
+    };
+
+    pub(super) const fn dropped(reason: DropReason) -> Self {
+        Self {
+            verdict: Verdict::Drop,
+            reason: Some(reason),
+            flags: 0,
+            tag: 0,
+            replied: None,
+        }
+    }
+
+    const fn forward(flags: u16, tag: u64) -> Self {
+        Self {
+            verdict: Verdict::Forward,
+            reason: None,
+            flags,
+            tag,
+            replied: None,
+        }
+    }
+}
+
+/// What connection tracking reads of a packet's transport header; `None` if that is impossible.
+#[inline]
+pub(super) fn transport<A: Tracked>(packet: &[u8], headers: &Headers<A>) -> Option<Transport> {
+    match headers.tuple.protocol {
+        Protocol::Tcp => TcpSegment::read(packet, headers).map(Transport::Tcp),
+        Protocol::Udp => Some(Transport::Udp),
+        Protocol::Sctp => SctpChunk::read(packet, headers).map(Transport::Sctp),
+    }
+}
+
+impl Burst<'_> {
+    /// Decides on a packet, rewrites it, and says what became of it.
+    #[inline]
+    pub(super) fn packet<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Outcome {
+        match subject.headers.kind {
+            Kind::Whole | Kind::FirstFragment { .. } => self.leading(subject),
+            Kind::LaterFragment {
+                datagram, offset, ..
+            } => self.later_fragment(subject, datagram, offset),
+            Kind::IcmpError { .. } => self.icmp_error(subject),
+            Kind::Other => Outcome::PASS,
+        }
+    }
+
+    /// A whole packet or a first fragment.
+    #[inline]
+    fn leading<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Outcome {
+        let connections = A::connections(self.shared);
+        let tuple = &subject.headers.tuple;
+        let mut hit = if subject.candidate.is_none() && self.opened {
+            connections.find(tuple, subject.hash, self.now)
+        } else {
+            connections.find_at(subject.candidate, tuple, subject.hash, self.now)
+        };
+        for _ in 0..MAX_ROUNDS {
+            let Some(found) = hit else {
+                return self.first_packet(subject);
+            };
+            if let Some(outcome) = self.known(subject, &found) {
+                return outcome;
+            }
+            hit = connections.find(tuple, subject.hash, self.now);
+        }
+        Outcome::dropped(DropReason::NoConnection)
+    }
+
+    /// A packet of a connection; `None` if the connection ended and the packet is to be looked up again.
+    #[inline]
+    fn known<A: Tracked>(
+        &mut self,
+        subject: &mut Subject<'_, A>,
+        hit: &Hit<'_, A>,
+    ) -> Option<Outcome> {
+        let connections = A::connections(self.shared);
+        let binding = &hit.binding;
+        let tag = match self
+            .shared
+            .endpoints
+            .life(binding.endpoint, binding.endpoint_generation)
+        {
+            EndpointLife::Serving(tag) => tag,
+            EndpointLife::Ended if cut_with_endpoint(binding.original.protocol) => {
+                connections.close(*hit);
+                return None;
+            }
+            EndpointLife::Ended => 0,
+        };
+        let Some(transport) = transport(subject.packet(), subject.headers) else {
+            return Some(Outcome::dropped(DropReason::InvalidTransport));
+        };
+        match connections.advance(hit, &transport, self.now)? {
+            Step::Advance(_) | Step::Ignore => Some(self.translate(subject, hit, 0, tag)),
+            Step::Invalid => Some(Outcome::dropped(DropReason::InvalidTransport)),
+            Step::Reopen => {
+                connections.close(*hit);
+                None
+            }
+        }
+    }
+
+    /// Rewrites a packet of a connection.
+    #[inline]
+    fn translate<A: Tracked>(
+        &mut self,
+        subject: &mut Subject<'_, A>,
+        hit: &Hit<'_, A>,
+        flags: u16,
+        tag: u64,
+    ) -> Outcome {
+        let binding = &hit.binding;
+        let to = binding.translated(hit.direction);
+        let (network, transport, direction) = match hit.direction {
+            Direction::Original => (binding.network, binding.transport, 0),
+            Direction::Reply => (
+                binding.network.negated(),
+                binding.transport.negated(),
+                descriptor_flags::REPLY_DIRECTION,
+            ),
+        };
+        let to = Rewrite::with_deltas(&to, network, transport);
+        let (headers, offload) = (subject.headers, subject.offload);
+        if let Err(reason) = rewrite(subject.packet_mut(), headers, &to, offload) {
+            return Outcome::dropped(reason);
+        }
+        if let Kind::FirstFragment { datagram } = headers.kind {
+            self.lead(headers, datagram, Some((to.source, to.destination, tag)));
+        }
+        let masquerade = if binding.masquerade {
+            descriptor_flags::MASQUERADE
+        } else {
+            0
+        };
+        let local = if binding.local_endpoint {
+            descriptor_flags::LOCAL_ENDPOINT
+        } else {
+            0
+        };
+        Outcome::forward(flags | direction | masquerade | local, tag)
+    }
+
+    /// A packet that belongs to no connection.
+    fn first_packet<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Outcome {
+        let random = next_seed(self.random);
+        let headers = subject.headers;
+        let decision = decide(
+            self.table,
+            self.shared,
+            &headers.tuple,
+            headers.martian(),
+            self.now,
+            random,
+            &mut (),
+        );
+        match decision {
+            Decision::Pass => {
+                if let Kind::FirstFragment { datagram } = headers.kind {
+                    self.lead(headers, datagram, None);
+                }
+                Outcome::PASS
+            }
+            Decision::Reject(service) => self.reject(subject, service),
+            Decision::Drop(reason, service) => {
+                self.count_drop(reason, service);
+                Outcome::dropped(reason)
+            }
+            Decision::Open(choice) => self.open(subject, &choice),
+        }
+    }
+
+    fn reject<A: Tracked>(
+        &self,
+        subject: &mut Subject<'_, A>,
+        service: Option<ServiceId>,
+    ) -> Outcome {
+        if let Some(service) = service {
+            self.shared.services.count(service, ServiceEvent::Rejected);
+        }
+        match port_unreachable(subject.frame, subject.headers) {
+            Some(len) => Outcome {
+                verdict: Verdict::Reply,
+                reason: None,
+                flags: 0,
+                tag: 0,
+                replied: Some(len),
+            },
+            None => Outcome::dropped(DropReason::RejectSuppressed),
+        }
+    }
+
+    fn count_drop(&self, reason: DropReason, service: Option<ServiceId>) {
+        let event = if reason == DropReason::NoLocalEndpoint {
+            ServiceEvent::NoLocalEndpoint
+        } else if reason == DropReason::SourceRange {
+            ServiceEvent::SourceRange
+        } else {
+            return;
+        };
+        if let Some(service) = service {
+            self.shared.services.count(service, event);
+        }
+    }
+
+    fn open<A: Tracked>(&mut self, subject: &mut Subject<'_, A>, choice: &Choice<A>) -> Outcome {
+        let headers = subject.headers;
+        let Some(transport) = transport(subject.packet(), headers) else {
+            return Outcome::dropped(DropReason::InvalidTransport);
+        };
+        let original = headers.tuple;
+        let opening = Opening {
+            original,
+            endpoint_address: choice.address,
+            endpoint_port: choice.port,
+            endpoint: choice.endpoint,
+            endpoint_generation: choice.generation,
+            local_endpoint: choice.local,
+            masquerade: choice.masquerade,
+            ports: self.shared.masquerade_ports,
+            random: next_seed(self.random),
+        };
+        let connections = A::connections(self.shared);
+        let table = self.table;
+        // A masqueraded reply must not look like a new connection to a frontend on the same address.
+        let usable = |port: u16| match choice.masquerade {
+            Some(address) => {
+                let hash = table.hash(address, port, original.protocol);
+                let found = table.lookup(address, port, original.protocol, hash);
+                !matches!(found, Lookup::Frontend(_))
+            }
+            None => true,
+        };
+        let (hit, new) = match connections.open(&opening, &transport, self.now, usable) {
+            Ok(opened) => opened,
+            Err(error) => return Outcome::dropped(reason_of(error)),
+        };
+        self.opened = true;
+        if !new {
+            // Another worker opened it between our looking and our opening.
+            return self
+                .known(subject, &hit)
+                .unwrap_or(Outcome::dropped(DropReason::NoConnection));
+        }
+        self.shared
+            .services
+            .count(choice.service, ServiceEvent::Opened);
+        self.remember(&original, choice);
+        self.translate(subject, &hit, descriptor_flags::NEW, choice.tag)
+    }
+
+    fn remember<A: Tracked>(&self, original: &Tuple<A>, choice: &Choice<A>) {
+        let Some(seconds) = choice.affinity_seconds else {
+            return;
+        };
+        let kept = Kept {
+            endpoint: choice.endpoint,
+            generation: choice.generation,
+        };
+        let timeout = seconds.saturating_mul(TICKS_PER_SECOND);
+        let (service, client) = (choice.service, original.source);
+        if !self
+            .shared
+            .affinity
+            .remember(service, client, kept, timeout, self.now)
+        {
+            self.counters.add(AFFINITY_FULL, 1);
+        }
+    }
+
+    /// An ICMP error: about one of our connections, or not ours. It changes no state (RFC 5927, 4).
+    fn icmp_error<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Outcome {
+        let connections = A::connections(self.shared);
+        let headers = subject.headers;
+        let quoted = headers.tuple;
+        // Whoever complains received the quoted packet, so an answer of theirs would have this tuple.
+        let answer = quoted.reverse();
+        let Some(hit) = connections.find(&answer, subject.hash, self.now) else {
+            return Outcome::PASS;
+        };
+        let (source, destination) = headers.addresses(subject.packet());
+        if destination != quoted.source {
+            return Outcome::dropped(DropReason::IcmpMismatch);
+        }
+        let binding = &hit.binding;
+        let translated = binding.translated(hit.direction);
+        // A router on the way keeps its own address: that is what path discovery wants to see.
+        let source = if source == quoted.destination {
+            translated.source
+        } else {
+            source
+        };
+        let to = ErrorRewrite {
+            source,
+            destination: translated.destination,
+            quoted: binding.tuple(hit.direction.reverse()),
+        };
+        let tag = match self
+            .shared
+            .endpoints
+            .life(binding.endpoint, binding.endpoint_generation)
+        {
+            EndpointLife::Serving(tag) => tag,
+            EndpointLife::Ended => 0,
+        };
+        match rewrite_error(subject.packet_mut(), headers, &to) {
+            Ok(()) => {
+                let direction = match hit.direction {
+                    Direction::Original => 0,
+                    Direction::Reply => descriptor_flags::REPLY_DIRECTION,
+                };
+                Outcome::forward(descriptor_flags::RELATED | direction, tag)
+            }
+            Err(reason) => Outcome::dropped(reason),
+        }
+    }
+
+    /// Remembers where a first fragment went.
+    fn lead<A: Tracked>(
+        &self,
+        headers: &Headers<A>,
+        datagram: u32,
+        translated: Option<(A, A, u64)>,
+    ) {
+        let Tuple {
+            source,
+            destination,
+            ..
+        } = headers.tuple;
+        let key = FragmentKey {
+            source,
+            destination,
+            datagram,
+        };
+        let data = headers.end.wrapping_sub(u32::from(headers.transport));
+        let end = u16::try_from(data).unwrap_or(u16::MAX);
+        // If there is no room, the later fragments find nothing and are dropped and counted.
+        let _ = self.shared.fragments.lead(&key, end, translated, self.now);
+    }
+
+    fn later_fragment<A: Tracked>(
+        &self,
+        subject: &mut Subject<'_, A>,
+        datagram: u32,
+        offset: u16,
+    ) -> Outcome {
+        let headers = subject.headers;
+        let from = headers.tuple;
+        let key = FragmentKey {
+            source: from.source,
+            destination: from.destination,
+            datagram,
+        };
+        match self.shared.fragments.follow(&key, offset, self.now) {
+            Followed::Pass => Outcome::PASS,
+            Followed::Unmatched => Outcome::dropped(DropReason::FragmentUnmatched),
+            Followed::Overlap => Outcome::dropped(DropReason::FragmentOverlap),
+            Followed::Forward {
+                source,
+                destination,
+                tag,
+            } => {
+                let (Some(source), Some(destination)) =
+                    (A::from_ip(source), A::from_ip(destination))
+                else {
+                    return Outcome::dropped(DropReason::FragmentUnmatched);
+                };
+                let to = Rewrite::new(
+                    &from,
+                    &Tuple {
+                        source,
+                        destination,
+                        ..from
+                    },
+                );
+                let offload = subject.offload;
+                match rewrite(subject.packet_mut(), headers, &to, offload) {
+                    Ok(()) => Outcome::forward(0, tag),
+                    Err(reason) => Outcome::dropped(reason),
+                }
+            }
+        }
+    }
+}
+
+impl<A> Subject<'_, A> {
+    #[inline]
+    fn packet(&self) -> &[u8] {
+        self.frame.get(..self.len).unwrap_or_default()
+    }
+
+    #[inline]
+    fn packet_mut(&mut self) -> &mut [u8] {
+        self.frame.get_mut(..self.len).unwrap_or_default()
+    }
+}
+
+const fn reason_of(error: OpenError) -> DropReason {
+    match error {
+        OpenError::NotAnOpening => DropReason::NoConnection,
+        OpenError::TableFull => DropReason::ConnectionTableFull,
+        OpenError::NoSourcePort => DropReason::NoSourcePort,
+    }
+}

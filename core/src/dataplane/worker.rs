@@ -1,0 +1,249 @@
+//! A burst in three short loops: read every header and ask for every index line; ask for every record; decide
+//! and rewrite, in order.
+
+use super::descriptor::Descriptor;
+use super::path::{Burst, Outcome, Subject};
+use super::shared::{Shared, Tracked};
+use super::stats::{BYTES, COUNTERS, RELATED, drop_index, verdict_index};
+use super::{Offload, descriptor_flags};
+use crate::net::{DropReason, Instant, Verdict};
+use crate::packet::{Headers, Kind, Parsed, parse};
+use crate::service::Table;
+use crate::sync::{CounterSlot, Reader};
+use crate::table::Entry;
+use alloc::sync::Arc;
+
+/// Packets whose memory is asked for together. More would not hide more latency and spill the first cache.
+const LANES: usize = 32;
+
+/// One thread's way of moving packets.
+///
+/// A worker is used by one thread at a time and may move between threads. Dropping it gives its place back.
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    reader: Reader<Table>,
+    counters: CounterSlot<COUNTERS>,
+    slot: u32,
+    random: u64,
+    /// The latest moment seen: a clock that steps back expires nothing early and extends nothing late.
+    latest: Instant,
+}
+
+/// What the first two loops found of a packet.
+#[derive(Debug, Clone, Copy)]
+struct Lane {
+    parsed: Parsed,
+    hash: u64,
+    candidate: Option<Entry>,
+}
+
+const EMPTY_LANE: Lane = Lane {
+    parsed: Parsed::NotOurs,
+    hash: 0,
+    candidate: None,
+};
+
+impl Worker {
+    pub(super) const fn new(
+        shared: Arc<Shared>,
+        reader: Reader<Table>,
+        counters: CounterSlot<COUNTERS>,
+        slot: u32,
+        random: u64,
+    ) -> Self {
+        Self {
+            shared,
+            reader,
+            counters,
+            slot,
+            random,
+            latest: Instant::ZERO,
+        }
+    }
+
+    /// Moves one burst of packets: each descriptor gets a verdict, each packet to be forwarded or answered is
+    /// rewritten in place in `frames`.
+    ///
+    /// One generation of the Service table decides the whole burst. `now` is the host's monotonic clock. Never
+    /// allocates, waits or panics, whatever the packets and descriptors hold; a descriptor that does not lie
+    /// inside `frames` is dropped as [`DropReason::MalformedDescriptor`]. Descriptors whose frames overlap are
+    /// processed in order, each on what the one before left.
+    pub fn process_burst(
+        &mut self,
+        now: Instant,
+        frames: &mut [u8],
+        descriptors: &mut [Descriptor],
+    ) {
+        self.latest = self.latest.max(now);
+        let Some(table) = self.reader.pin() else {
+            return;
+        };
+        let mut burst = Burst {
+            table: &table,
+            shared: &self.shared,
+            counters: &self.counters,
+            random: &mut self.random,
+            now: self.latest.ticks(),
+            opened: false,
+        };
+        let mut lanes = [EMPTY_LANE; LANES];
+        let mut verdicts = [0_u64; 4];
+        let mut bytes = 0_u64;
+        for chunk in descriptors.chunks_mut(LANES) {
+            // A chunk's lookups see what the chunks before it opened.
+            burst.opened = false;
+            look_up(&burst, frames, chunk, &mut lanes);
+            for (descriptor, lane) in chunk.iter_mut().zip(&lanes) {
+                bytes = bytes.wrapping_add(u64::from(descriptor.len));
+                let outcome = finish(&mut burst, frames, descriptor, lane);
+                if let Some(count) = verdicts.get_mut(outcome.verdict as usize) {
+                    *count = count.wrapping_add(1);
+                }
+                descriptor.settle(&outcome);
+                if let Some(reason) = outcome.reason {
+                    burst.counters.add(drop_index(reason), 1);
+                }
+                if outcome.flags & descriptor_flags::RELATED != 0 {
+                    burst.counters.add(RELATED, 1);
+                }
+            }
+        }
+        let kinds = [
+            Verdict::Pass,
+            Verdict::Forward,
+            Verdict::Reply,
+            Verdict::Drop,
+        ];
+        for (verdict, count) in kinds.into_iter().zip(verdicts) {
+            burst.counters.add(verdict_index(verdict), count);
+        }
+        burst.counters.add(BYTES, bytes);
+    }
+}
+
+/// The first two loops.
+#[inline]
+fn look_up(burst: &Burst<'_>, frames: &[u8], chunk: &[Descriptor], lanes: &mut [Lane; LANES]) {
+    for (descriptor, lane) in chunk.iter().zip(lanes.iter_mut()) {
+        lane.candidate = None;
+        lane.parsed = match packet_of(frames, descriptor) {
+            Some(packet) => parse(packet, &descriptor.offload),
+            None => Parsed::Malformed(DropReason::MalformedDescriptor),
+        };
+        lane.hash = match &lane.parsed {
+            Parsed::Ipv4(headers) => ask_for_index(burst, headers),
+            Parsed::Ipv6(headers) => ask_for_index(burst, headers),
+            Parsed::NotOurs | Parsed::Malformed(_) => 0,
+        };
+    }
+    for lane in lanes.iter_mut().take(chunk.len()) {
+        lane.candidate = match &lane.parsed {
+            Parsed::Ipv4(headers) => ask_for_record(burst, headers, lane.hash),
+            Parsed::Ipv6(headers) => ask_for_record(burst, headers, lane.hash),
+            Parsed::NotOurs | Parsed::Malformed(_) => None,
+        };
+    }
+}
+
+#[inline]
+fn packet_of<'frames>(frames: &'frames [u8], descriptor: &Descriptor) -> Option<&'frames [u8]> {
+    let start = descriptor.offset as usize;
+    let end = start.checked_add(descriptor.len as usize)?;
+    let room = start.checked_add(descriptor.capacity as usize)?;
+    if end > room || room > frames.len() {
+        return None;
+    }
+    frames.get(start..end)
+}
+
+#[inline]
+fn ask_for_index<A: Tracked>(burst: &Burst<'_>, headers: &Headers<A>) -> u64 {
+    let connections = A::connections(burst.shared);
+    let hash = match headers.kind {
+        Kind::Whole | Kind::FirstFragment { .. } => connections.hash(&headers.tuple),
+        Kind::IcmpError { .. } => connections.hash(&headers.tuple.reverse()),
+        Kind::LaterFragment { .. } | Kind::Other => return 0,
+    };
+    connections.prefetch(hash);
+    hash
+}
+
+#[inline]
+fn ask_for_record<A: Tracked>(burst: &Burst<'_>, headers: &Headers<A>, hash: u64) -> Option<Entry> {
+    if !matches!(headers.kind, Kind::Whole | Kind::FirstFragment { .. }) {
+        return None;
+    }
+    let candidate = A::connections(burst.shared).candidate(hash);
+    if candidate.is_none() {
+        let tuple = &headers.tuple;
+        let hash = burst
+            .table
+            .hash(tuple.destination, tuple.destination_port, tuple.protocol);
+        burst.table.prefetch::<A>(hash);
+    }
+    candidate
+}
+
+/// The third loop's body.
+#[inline]
+fn finish(
+    burst: &mut Burst<'_>,
+    frames: &mut [u8],
+    descriptor: &Descriptor,
+    lane: &Lane,
+) -> Outcome {
+    let start = descriptor.offset as usize;
+    let room = start.saturating_add(descriptor.capacity as usize);
+    let len = descriptor.len as usize;
+    let offload = &descriptor.offload;
+    let (hash, candidate) = (lane.hash, lane.candidate);
+    match &lane.parsed {
+        Parsed::NotOurs => Outcome::PASS,
+        Parsed::Malformed(reason) => Outcome::dropped(*reason),
+        Parsed::Ipv4(headers) => {
+            let frame = frames.get_mut(start..room).unwrap_or_default();
+            burst.packet(&mut Subject {
+                frame,
+                len,
+                headers,
+                offload,
+                hash,
+                candidate,
+            })
+        }
+        Parsed::Ipv6(headers) => {
+            let frame = frames.get_mut(start..room).unwrap_or_default();
+            burst.packet(&mut Subject {
+                frame,
+                len,
+                headers,
+                offload,
+                hash,
+                candidate,
+            })
+        }
+    }
+}
+
+impl Descriptor {
+    /// Writes what became of the packet.
+    #[inline]
+    fn settle(&mut self, outcome: &Outcome) {
+        self.verdict = outcome.verdict as u8;
+        self.reason = outcome.reason.map_or(0, |reason| reason as u8);
+        self.flags = outcome.flags;
+        self.endpoint_tag = outcome.tag;
+        if let Some(len) = outcome.replied {
+            self.len = len;
+            // The answer is complete as it stands.
+            self.offload = Offload::default();
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.shared.worker_slots.give(self.slot);
+    }
+}
