@@ -23,6 +23,9 @@ mod shared;
 mod stats;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use crate::net::{DropReason, Verdict};
 pub use crate::packet::{Offload, offload_flags};
 pub use config::{Config, Limits, Memory};
