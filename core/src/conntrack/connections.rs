@@ -15,6 +15,8 @@ use core::net::IpAddr;
 
 /// Deadlines are moved only when they move by at least this much: half a second.
 const REFRESH_TICKS: u32 = TICKS_PER_SECOND / 2;
+/// Tries to take a packet's step before it is left out: each lost try means that another worker took one.
+const MAX_STEPS: u32 = 8;
 /// Records looked at to make room for one connection.
 const EVICTION_SAMPLE: u64 = 64;
 
@@ -244,47 +246,50 @@ impl<A: Stored> Connections<A> {
     /// ended meanwhile and the packet must be looked up again.
     #[inline]
     pub fn advance(&self, hit: &Hit<'_, A>, transport: &Transport, now: u32) -> Option<Step> {
-        let Life::Live(bits) = hit.header.life() else {
-            return None;
-        };
-        let record = hit.record;
-        let [original, reply] = &record.seen;
-        let checks = record.checks.read();
-        let memory = Memory {
-            seen: [original.read(), reply.read()],
-            windows: split(checks).1,
-        };
-        let state = State::from_bits(bits);
-        let outcome = step(state, hit.direction, transport, memory, now, &self.timeouts);
-        if let Step::Advance(progress) = outcome {
-            self.store(hit, checks, memory, &progress, now)?;
+        let mut header = hit.header;
+        for _ in 0..MAX_STEPS {
+            let Life::Live(bits) = header.life() else {
+                return None;
+            };
+            let [original, reply] = &hit.record.seen;
+            let checks = hit.record.checks.read();
+            let memory = Memory {
+                seen: [original.read(), reply.read()],
+                windows: split(checks).1,
+            };
+            let state = State::from_bits(bits);
+            let outcome = step(state, hit.direction, transport, memory, now, &self.timeouts);
+            let Step::Advance(progress) = outcome else {
+                return Some(outcome);
+            };
+            match Self::store(hit.record, header, checks, memory, &progress, now) {
+                Ok(()) => return Some(outcome),
+                // Another worker moved it first: this packet's step is taken from where that one led, so
+                // that no FIN is lost.
+                Err(found) if found.version() == header.version() => header = found,
+                Err(_) => return None,
+            }
         }
-        Some(outcome)
+        Some(Step::Ignore)
     }
 
     /// Writes what a step changed, and only that: an unchanged cache line stays clean.
     #[inline]
     fn store(
-        &self,
-        hit: &Hit<'_, A>,
+        record: &Record<A>,
+        header: Header,
         checks: u64,
         memory: Memory,
         progress: &Progress,
         now: u32,
-    ) -> Option<()> {
+    ) -> Result<(), Header> {
         let deadline = now.saturating_add(progress.timeout);
-        let same_state = hit.header.life() == Life::Live(progress.state.bits());
-        if !same_state || deadline.abs_diff(hit.header.deadline()) >= REFRESH_TICKS {
-            let life = Life::Live(progress.state.bits());
-            if let Err(found) = hit.header.advance(&hit.record.header, life, deadline) {
-                // Another worker moved it first. If it is still this connection, that worker's packet won.
-                if found.version() != hit.header.version() || found.life() == Life::Free {
-                    return None;
-                }
-            }
+        let life = Life::Live(progress.state.bits());
+        if header.life() != life || deadline.abs_diff(header.deadline()) >= REFRESH_TICKS {
+            header.advance(&record.header, life, deadline)?;
         }
         if let Some(seen) = progress.seen {
-            for ((word, new), old) in hit.record.seen.iter().zip(seen).zip(memory.seen) {
+            for ((word, new), old) in record.seen.iter().zip(seen).zip(memory.seen) {
                 if new != old {
                     word.write(new);
                 }
@@ -294,12 +299,11 @@ impl<A: Stored> Connections<A> {
             && windows != memory.windows
         {
             // Lost to a concurrent change: the next packet announces its window again.
-            let _ = hit
-                .record
+            let _ = record
                 .checks
                 .swap_if(checks, join(split(checks).0, windows));
         }
-        Some(())
+        Ok(())
     }
 
     /// Ends a connection; `false` if another thread did, or moved it, first.
