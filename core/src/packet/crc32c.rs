@@ -21,9 +21,7 @@ static POWERS_HIGH: [u32; 257] = power_table(power_of_256_bytes());
 pub fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = !0_u32;
     for byte in bytes {
-        let [low, ..] = crc.to_le_bytes();
-        let index = usize::from(low ^ byte);
-        crc = (crc >> 8) ^ BYTES.get(index).copied().unwrap_or(0);
+        crc = step(crc, *byte);
     }
     !crc
 }
@@ -45,13 +43,36 @@ pub(super) fn of_leading_change(change: u32, len: u32) -> u32 {
 }
 
 /// The product of two polynomials modulo Castagnoli's; bit 31 is the constant term.
-const fn multiply(a: u32, b: u32) -> u32 {
+fn multiply(a: u32, b: u32) -> u32 {
+    // First without the modulus: 32 steps that do not wait for each other.
+    let mut product = 0_u64;
+    for bit in 0..32_u32 {
+        let chosen = 0_u64.wrapping_sub(u64::from((a >> bit) & 1));
+        product ^= (u64::from(b) << bit) & chosen;
+    }
+    // Bit 63 becomes the constant term. What overflows 32 bits is the low half, reduced as a CRC is.
+    let [l0, l1, l2, l3, h0, h1, h2, h3] = (product << 1).to_le_bytes();
+    let mut low = u32::from_le_bytes([l0, l1, l2, l3]);
+    for _ in 0..4 {
+        low = step(low, 0);
+    }
+    low ^ u32::from_le_bytes([h0, h1, h2, h3])
+}
+
+/// A CRC register after one more byte.
+#[inline]
+fn step(crc: u32, byte: u8) -> u32 {
+    let [low, ..] = crc.to_le_bytes();
+    let index = usize::from(low ^ byte);
+    (crc >> 8) ^ BYTES.get(index).copied().unwrap_or(0)
+}
+
+/// [`multiply`] for the compiler, bit by bit.
+const fn multiply_slowly(a: u32, mut b: u32) -> u32 {
     let mut product = 0;
-    let mut b = b;
     let mut bit = 31_u32;
     loop {
-        let chosen = 0_u32.wrapping_sub((a >> bit) & 1);
-        product ^= b & chosen;
+        product ^= b & 0_u32.wrapping_sub((a >> bit) & 1);
         if bit == 0 {
             return product;
         }
@@ -73,7 +94,7 @@ const fn power_of_256_bytes() -> u32 {
     let mut power = x_to_8();
     let mut doublings = 0_u32;
     while doublings < 8 {
-        power = multiply(power, power);
+        power = multiply_slowly(power, power);
         doublings = doublings.wrapping_add(1);
     }
     power
@@ -90,7 +111,7 @@ const fn power_table<const N: usize>(base: u32) -> [u32; N] {
     let mut n = 0;
     while n < N {
         table[n] = power;
-        power = multiply(power, base);
+        power = multiply_slowly(power, base);
         n += 1;
     }
     table
@@ -128,6 +149,16 @@ mod tests {
         // RFC 3720, B.4.
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
+    }
+
+    #[test]
+    fn both_multiplications_agree() {
+        let mut a = 1_u32;
+        for n in 0..100_000_u32 {
+            a = a.wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35f);
+            let b = a.rotate_left(n % 32) ^ n;
+            assert_eq!(multiply(a, b), multiply_slowly(a, b), "{a:#x} {b:#x}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Tests of the packet layer that use more than one of its files.
 
+mod agreement;
 mod answer;
 mod hostile;
 mod icmp;
