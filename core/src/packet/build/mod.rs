@@ -22,10 +22,12 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 mod emit;
+mod mutate;
 mod name;
 mod sample;
 
 pub use super::verify::{WrongChecksum, verify};
+pub use mutate::Mutator;
 pub use name::{ToAddress, ToSocket};
 pub use sample::{Sample, samples};
 
