@@ -8,3 +8,6 @@ pub use crate::model::{Kind, Object, ObjectKey, ObjectRef, Rejection};
 pub use crate::plan::{LocalDetector, NodeConfig, NodePortAddresses};
 pub use feed::Feed;
 pub use handle::Node;
+
+#[cfg(test)]
+mod tests;
