@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::client;
 use super::routing::{self, NodeAddresses, TUN};
 use crate::namespace::Namespace;
 use crate::process::{self, Running};
@@ -91,7 +92,31 @@ impl Cluster {
             directory: directory.to_path_buf(),
         };
         cluster.start_pods()?;
+        cluster.prove_plain_routing()?;
         Ok(cluster)
+    }
+
+    /// Before Portolan comes in, everyone reaches every pod at its own address. What fails after
+    /// that is not for want of a route or a neighbour.
+    fn prove_plain_routing(&self) -> Result<()> {
+        let mut places = vec![&self.outside];
+        places.extend(
+            self.nodes
+                .iter()
+                .flat_map(|node| [&node.place, &node.client]),
+        );
+        for (pod, _) in SERVING.iter().flat_map(|(_, pods)| pods.iter()) {
+            let [ipv4, ipv6] = self.pod_addresses(pod)?;
+            for url in [format!("http://{ipv4}"), format!("http://[{ipv6}]")] {
+                for place in &places {
+                    let awaited = format!("{} reaches {pod} at {url}", place.name);
+                    process::until(&awaited, START_LIMIT, || {
+                        Ok(client::ask(place, &url, 1)?.silent == 0)
+                    })?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Starts `command` of each node in that node's namespace, waits for its TUN and sends the
