@@ -1,0 +1,8 @@
+//! What no compiler checks: which layer may know which, how long files and functions get, where
+//! `unsafe` may stand, what the default build depends on.
+
+mod dependencies;
+mod layers;
+mod sizes;
+mod sources;
+mod words;
