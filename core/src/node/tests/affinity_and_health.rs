@@ -28,10 +28,11 @@ fn keeps<A: Address>(table: &Table, world: World) {
         [(world.cluster_ip(80), 80), (world.lb_ip(), 80)].map(|(address, port)| {
             let address = A::from_ip(address).expect("of the family");
             let hash = table.hash(address, port, Protocol::Tcp);
-            match table.lookup(address, port, Protocol::Tcp, hash) {
-                Lookup::Frontend(frontend) => frontend,
-                other => panic!("{other:?}"),
-            }
+            let found = table.lookup(address, port, Protocol::Tcp, hash);
+            let Lookup::Frontend(frontend) = found else {
+                panic!("{found:?}")
+            };
+            frontend
         });
     let source = A::from_ip(world.pod_here(9)).expect("of the family");
     let class = table.classify(source);
@@ -44,10 +45,9 @@ fn keeps<A: Address>(table: &Table, world: World) {
     for kept in table.choices(inner, class) {
         for frontend in [inner, outer] {
             for random in [0, u64::MAX] {
-                match table.select(frontend, class, source, Some(kept), random) {
-                    Selection::Endpoint { id, .. } => assert_eq!(id, kept),
-                    other => panic!("{other:?}"),
-                }
+                let selection = table.select(frontend, class, source, Some(kept), random);
+                let chosen = matches!(selection, Selection::Endpoint { id, .. } if id == kept);
+                assert!(chosen, "{selection:?}");
             }
         }
     }
