@@ -1,10 +1,12 @@
 //! From a node's plan to a service table, a change at a time.
 
-use super::Node;
+use super::{Node, Rejection};
+use crate::dataplane::{Dataplane, PublishError};
 use crate::net::{Generation, ServiceId};
 use crate::plan::{Change, PortKey};
-use crate::service::{Edit, ServiceSpec};
+use crate::service::{ApplyError, Edit, ServiceSpec};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -26,7 +28,11 @@ pub struct Feed {
     /// Ids given up, oldest first.
     free: VecDeque<u32>,
     /// ServicePorts that the table refused: offered again when anything changes.
-    refused: BTreeSet<Arc<PortKey>>,
+    refused: BTreeMap<Arc<PortKey>, ApplyError>,
+    /// The table refused what is known of the node.
+    node_refused: Option<ApplyError>,
+    /// Edits that are not published yet, because a worker is behind.
+    pending: Vec<Edit>,
 }
 
 impl Feed {
@@ -54,7 +60,8 @@ impl Feed {
                 edits.extend(self.remove(&key));
             }
         }
-        let mut put = core::mem::take(&mut self.refused);
+        let refused = core::mem::take(&mut self.refused);
+        let mut put: BTreeSet<Arc<PortKey>> = refused.into_keys().collect();
         for change in changes.changes {
             match change {
                 Change::Remove(key) => {
@@ -77,14 +84,72 @@ impl Feed {
 
     /// The table refused to put this ServicePort. It still has what it had of it; [`Feed::edits`] offers it
     /// again when something else has changed.
-    pub fn refused(&mut self, id: ServiceId) {
+    pub fn refused(&mut self, id: ServiceId, error: ApplyError) {
         let key = self.keys.get(id.0 as usize).and_then(Option::as_ref);
         if let Some(key) = key.cloned() {
             if let Some(known) = self.known.get_mut(&key) {
                 known.spec = None;
             }
-            self.refused.insert(key);
+            self.refused.insert(key, error);
         }
+    }
+
+    /// Brings a dataplane to the node's present plan; one generation, or none if nothing is different for it.
+    /// Costs O(what changed since the last call). What the dataplane has no room for is in
+    /// [`Feed::rejections`]; everything else takes effect.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing is lost, call again.
+    pub fn publish(
+        &mut self,
+        node: &Node,
+        dataplane: &mut Dataplane,
+    ) -> Result<Generation, PublishError> {
+        let edits = self.edits(node);
+        self.pending.extend(edits);
+        if self.pending.is_empty() {
+            return Ok(dataplane.generation());
+        }
+        let ids = self.pending.iter().map(|edit| match edit {
+            Edit::Put(id, _) | Edit::Remove(id) => Some(*id),
+            Edit::Node(_) => None,
+        });
+        let ids: Vec<Option<ServiceId>> = ids.collect();
+        let published = dataplane.publish(&mut self.pending)?;
+        if ids.contains(&None) {
+            self.node_refused = None;
+        }
+        for (position, error) in published.refused {
+            let id = ids.get(position).copied().flatten();
+            let later = ids.get(position.saturating_add(1)..).unwrap_or_default();
+            // What came of a later edit is what holds.
+            if later.contains(&id) {
+                continue;
+            }
+            match id {
+                Some(id) => self.refused(id, error),
+                None => self.node_refused = Some(error),
+            }
+        }
+        Ok(published.generation)
+    }
+
+    /// What the table refused, as things stand. It keeps what it had of these: an earlier state, or nothing.
+    pub fn rejections(&self) -> impl Iterator<Item = Rejection> {
+        let services = self.refused.iter().map(|(key, error)| Rejection {
+            object: format!("Service {}", key.service()),
+            field: format!(
+                "spec.ports[name={},protocol={}]",
+                key.port_name, key.protocol
+            ),
+            rule: format!("no room in the Service table: {error}"),
+        });
+        let node = self.node_refused.iter().map(|error| Rejection {
+            object: "Node".into(),
+            field: "addresses and prefixes".into(),
+            rule: format!("no room in the Service table: {error}"),
+        });
+        services.chain(node)
     }
 
     /// The ServicePort of an id.

@@ -1,9 +1,10 @@
 //! Generations, changes, relists, and the feed to a table.
 
 use super::*;
+use crate::dataplane::{Config, Dataplane};
 use crate::net::{Generation, ServiceId};
 use crate::plan::Change;
-use crate::service::Edit;
+use crate::service::{ApplyError, Edit};
 
 const V4: World = World(Family::Ipv4);
 
@@ -150,7 +151,7 @@ fn what_a_table_refused_is_offered_again_when_something_changes() {
     let mut feed = Feed::new();
     node.apply([named("a", 1), named("b", 2)]);
     assert_eq!(feed.edits(&node).len(), 3);
-    feed.refused(ServiceId(1));
+    feed.refused(ServiceId(1), ApplyError::MixedFamilies);
     assert_eq!(feed.edits(&node), []);
     node.delete(&[service_ref("a")]);
     let edits = feed.edits(&node);
@@ -158,7 +159,7 @@ fn what_a_table_refused_is_offered_again_when_something_changes() {
         edits[..],
         [Edit::Remove(ServiceId(0)), Edit::Put(ServiceId(1), _)]
     ));
-    feed.refused(ServiceId(1));
+    feed.refused(ServiceId(1), ApplyError::MixedFamilies);
     node.delete(&[service_ref("b")]);
     assert_eq!(feed.edits(&node), [Edit::Remove(ServiceId(1))]);
 }
@@ -209,4 +210,37 @@ fn a_contested_frontend_moves_in_the_table_in_one_batch_whatever_the_ids() {
         node.delete(&[service_ref(new)]);
         assert_eq!(follow(&node).as_deref(), Some(old));
     }
+}
+
+#[test]
+fn a_dataplane_follows_and_what_it_has_no_room_for_is_named_until_there_is_room() {
+    let mut config_of = Config::default();
+    config_of.limits.connections_ipv4 = 64;
+    config_of.limits.connections_ipv6 = 64;
+    config_of.limits.table.frontends = 2;
+    let mut dataplane = Dataplane::new(&config_of).expect("a small dataplane");
+    let mut node = node_with(config());
+    let mut feed = Feed::new();
+    node.apply([named("a", 1), named("b", 2), named("c", 3)]);
+    let generation = feed
+        .publish(&node, &mut dataplane)
+        .expect("no worker is behind");
+    assert_eq!(dataplane.generation(), generation);
+    let rejections: Vec<String> = feed.rejections().map(|one| one.to_string()).collect();
+    assert_eq!(
+        rejections,
+        [
+            "Service default/c: spec.ports[name=http,protocol=TCP]: no room in the Service table: 3 frontends wanted, 2 allowed"
+        ]
+    );
+    assert_eq!(dataplane.stats().usage.table.services, 2);
+    assert_eq!(feed.publish(&node, &mut dataplane), Ok(generation));
+    node.delete(&[service_ref("a")]);
+    assert!(
+        feed.publish(&node, &mut dataplane)
+            .expect("no worker is behind")
+            > generation
+    );
+    assert_eq!(feed.rejections().count(), 0);
+    assert_eq!(dataplane.stats().usage.table.frontends, 2);
 }
