@@ -1,0 +1,267 @@
+//! `portolan run`: serves the Services of a set of manifests on a TUN device until it is told to stop.
+
+use crate::CommandError;
+use crate::control::{Asked, Request, Socket};
+use crate::get::{Resource, rows};
+use crate::offline::{apply, read_node};
+use crate::serving::Serving;
+use crate::watch::Manifests;
+use crate::{explain, watch};
+use clap::Args;
+use core::time::Duration;
+use portolan::dataplane::Config;
+use portolan::driver::{self, Capabilities, Driver, RunOptions, Tun, TunOptions};
+use portolan::model::Kind;
+use portolan::plan::NodeConfig;
+use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use tracing::{error, info, warn};
+
+/// How often the files are looked at. A change is served at most this much later.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What `portolan run` is told.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The description of this node (YAML): nodeName, ips, zone, podCIDRs, clusterCIDRs, serviceCIDRs,
+    /// detectLocal, masqueradeAll, nodePortAddresses
+    #[arg(long, value_name = "FILE")]
+    node_config: PathBuf,
+    /// Manifests: files, or directories of .yaml, .yml and .json files. They are the desired state: an object
+    /// whose file vanishes is deleted
+    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    objects: Vec<PathBuf>,
+    /// The TUN device: made if there is none of this name
+    #[arg(long, value_name = "NAME")]
+    tun: String,
+    /// Queues of the device, a thread for each
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    queues: u32,
+    /// Does without checksum and segmentation offload
+    #[arg(long)]
+    no_offload: bool,
+    /// The control socket [default: /run/portolan.sock, else $XDG_RUNTIME_DIR/portolan.sock]
+    #[arg(long, value_name = "SOCKET")]
+    control: Option<PathBuf>,
+}
+
+/// What wakes the main loop.
+#[derive(Debug)]
+enum Event {
+    Signal(i32),
+    Asked(Asked),
+}
+
+/// Serves until a signal says stop.
+pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
+    let node = read_node(&arguments.node_config)?;
+    let mut config = Config {
+        seed: seed()?,
+        ..Config::default()
+    };
+    config.limits.workers = arguments.queues;
+    let mut serving = Serving::new(node.clone(), &config)?;
+    let mut manifests = Manifests::new(&arguments.objects)?;
+    apply(&mut serving, manifests.refresh(true))?;
+
+    let (events, woken) = channel();
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let handle = signals.handle();
+    let signalled = events.clone();
+    thread::Builder::new()
+        .name("portolan-signal".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if signalled.send(Event::Signal(signal)).is_err() {
+                    return;
+                }
+            }
+        })?;
+    let driver = start(arguments, &mut serving)?;
+    let socket = open_socket(arguments, events)?;
+    if let Some(socket) = &socket {
+        info!("answering at {}", socket.path().display());
+    }
+    let mut running = Running {
+        arguments,
+        serving,
+        manifests,
+        node_stamp: watch::stamp(&arguments.node_config),
+        node,
+        driver,
+    };
+    let outcome = running.until_stopped(&woken);
+    handle.close();
+    running.driver.stop()?;
+    outcome?;
+    info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A seed that nobody outside can know: whoever knew it could make entries of the tables collide.
+fn seed() -> Result<u128, CommandError> {
+    use std::io::Read;
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u128::from_ne_bytes(bytes))
+}
+
+/// Opens the device and starts a thread for each of its queues.
+fn start(arguments: &RunArguments, serving: &mut Serving) -> Result<Driver, CommandError> {
+    let tun = Tun::open(&TunOptions {
+        queues: usize::try_from(arguments.queues)?,
+        offload: !arguments.no_offload,
+        ..TunOptions::new(&arguments.tun)
+    })?;
+    for loss in tun.losses() {
+        warn!("{}: {loss}", tun.name());
+    }
+    let capabilities = tun.capabilities().clone();
+    let mut processors = Vec::new();
+    for _ in 0..capabilities.queues {
+        let mut worker = serving.dataplane().worker()?;
+        processors.push(move |now, frames: &mut [u8], descriptors: &mut [_]| {
+            worker.process_burst(now, frames, descriptors);
+        });
+    }
+    let options = RunOptions {
+        software_offload: arguments.no_offload,
+        ..RunOptions::default()
+    };
+    let driver = Driver::start(tun, processors, &options)?;
+    let services = serving.objects().keys();
+    info!(
+        "serving {} frontends of {} Services on {} (offloads: {}; queues: {})",
+        serving.node().frontends().count(),
+        services
+            .filter(|object| object.kind == Kind::Service)
+            .count(),
+        driver.device(),
+        offloads(&capabilities),
+        capabilities.queues,
+    );
+    Ok(driver)
+}
+
+fn offloads(capabilities: &Capabilities) -> String {
+    let granted = [
+        (capabilities.checksum, "checksum"),
+        (capabilities.tcp_segmentation, "TCP segmentation"),
+        (capabilities.udp_segmentation, "UDP segmentation"),
+    ];
+    let names: Vec<_> = granted
+        .iter()
+        .filter(|(granted, _)| *granted)
+        .map(|(_, name)| *name)
+        .collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// The control socket. Without one the packets flow all the same, so only a socket that was named must open.
+fn open_socket(
+    arguments: &RunArguments,
+    events: Sender<Event>,
+) -> Result<Option<Socket>, CommandError> {
+    let ask = move |asked| events.send(Event::Asked(asked)).is_ok();
+    match Socket::open(arguments.control.as_deref(), ask) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if arguments.control.is_some() => Err(error),
+        Err(error) => {
+            warn!("{error}: `portolan get` and `portolan explain` cannot ask this process");
+            Ok(None)
+        }
+    }
+}
+
+/// What the main loop holds.
+struct Running<'a> {
+    arguments: &'a RunArguments,
+    serving: Serving,
+    manifests: Manifests,
+    node: NodeConfig,
+    node_stamp: Option<watch::Stamp>,
+    driver: Driver,
+}
+
+impl Running<'_> {
+    fn until_stopped(&mut self, events: &Receiver<Event>) -> Result<(), CommandError> {
+        loop {
+            match events.recv_timeout(LOOK) {
+                Ok(Event::Signal(SIGHUP)) => {
+                    info!("SIGHUP: reading everything again");
+                    self.follow(true)?;
+                }
+                Ok(Event::Signal(_)) => return Ok(()),
+                Ok(Event::Asked(asked)) => {
+                    let answer = self.answer(&asked.request);
+                    // Whoever asked may have gone.
+                    let _ = asked.answer.send(answer.map_err(|error| error.to_string()));
+                }
+                Err(RecvTimeoutError::Timeout) => self.follow(false)?,
+                Err(RecvTimeoutError::Disconnected) => thread::sleep(LOOK),
+            }
+            // The reason comes from `Driver::stop`.
+            if !self.driver.is_running() {
+                return Ok(());
+            }
+            self.serving.dataplane_mut().poll(driver::now());
+        }
+    }
+
+    /// Follows the files.
+    fn follow(&mut self, all: bool) -> Result<(), CommandError> {
+        let stamp = watch::stamp(&self.arguments.node_config);
+        if all || stamp != self.node_stamp {
+            self.node_stamp = stamp;
+            match read_node(&self.arguments.node_config) {
+                Ok(node) if node != self.node => {
+                    self.node = node.clone();
+                    for rejection in self.serving.reconfigure(node)? {
+                        warn!("{rejection}");
+                    }
+                    info!("the node's description changed");
+                }
+                Ok(_) => {}
+                Err(error) => error!("{error}; the old description stays in force"),
+            }
+        }
+        let difference = self.manifests.refresh(all);
+        if difference.is_empty() {
+            return Ok(());
+        }
+        let (applied, deleted) = (difference.apply.len(), difference.delete.len());
+        apply(&mut self.serving, difference)?;
+        info!(
+            "{applied} objects applied, {deleted} deleted: {} frontends",
+            self.serving.node().frontends().count()
+        );
+        Ok(())
+    }
+
+    fn answer(&self, request: &Request) -> Result<Value, CommandError> {
+        let now = driver::now();
+        match request {
+            Request::Get { resource } => match resource {
+                Resource::Services | Resource::Endpoints => rows::offline(&self.serving, *resource),
+                Resource::Connections => Ok(serde_json::to_value(rows::connections(
+                    self.serving.dataplane(),
+                    now,
+                ))?),
+                Resource::Stats => Ok(serde_json::to_value(rows::stats(
+                    &self.serving,
+                    self.driver.stats(),
+                ))?),
+            },
+            Request::Explain { packet } => explain::answer(&self.serving, now, packet),
+        }
+    }
+}
