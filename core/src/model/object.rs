@@ -4,7 +4,7 @@ use super::{EndpointSlice, Endpoints, Node, Service};
 use alloc::string::String;
 use core::fmt;
 
-/// The kinds of objects that a [`crate::node`] accepts.
+/// The kinds of objects that are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Kind {

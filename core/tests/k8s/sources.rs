@@ -1,7 +1,6 @@
 //! Inputs of every shape, broken and hostile ones included: what must be found in them, and what must be said.
 
-use portolan::k8s::{Decoded, decode, decode_node_config, decode_value};
-use portolan::plan::{LocalDetector, NodePortAddresses};
+use portolan::k8s::{Decoded, decode, decode_value};
 
 const WEB: &str = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"web"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}"#;
 const DB: &str = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"db"},"spec":{"clusterIP":"fd96::2","ports":[{"port":80}]}}"#;
@@ -294,83 +293,4 @@ fn bombs_cost_their_own_document_only() {
             started.elapsed()
         );
     }
-}
-
-#[test]
-fn a_node_description_is_read_with_defaults() {
-    let text = "
-nodeName: n1
-ips: [192.168.66.11, 'fd66::11']
-zone: z1
-podCIDRs: [10.200.1.0/24, 'fd20:0:1::/64']
-clusterCIDRs: [10.200.0.0/16, 'fd20::/48']
-serviceCIDRs: [10.96.0.0/16, 'fd96::/112']
-detectLocal: None
-masqueradeAll: true
-nodePortAddresses: [192.168.66.11/32]
-";
-    let config = decode_node_config(text.as_bytes(), "node.yaml").expect("sound");
-    assert_eq!(
-        (config.name.as_str(), config.zone.as_deref()),
-        ("n1", Some("z1"))
-    );
-    assert_eq!(config.addresses.len(), 2);
-    assert_eq!(
-        (
-            config.pod_cidrs.len(),
-            config.cluster_cidrs.len(),
-            config.service_cidrs.len()
-        ),
-        (2, 2, 2)
-    );
-    assert_eq!(config.detect_local, LocalDetector::None);
-    assert!(config.masquerade_all);
-    assert!(matches!(config.node_port_addresses, NodePortAddresses::Within(it) if it.len() == 1));
-
-    let least = decode_node_config(b"nodeName: n1", "node.yaml").expect("sound");
-    assert_eq!(least.detect_local, LocalDetector::ClusterCidr);
-    assert_eq!(least.node_port_addresses, NodePortAddresses::Primary);
-    let all = decode_node_config(
-        b"{\"nodeName\": \"n1\", \"nodePortAddresses\": [\"all\"]}",
-        "node.json",
-    );
-    assert_eq!(
-        all.expect("sound").node_port_addresses,
-        NodePortAddresses::All
-    );
-}
-
-#[test]
-fn everything_wrong_in_a_node_description_is_said() {
-    let cases: &[(&str, &[&str])] = &[
-        (
-            "{nodeName: N1, ips: [10.0.0.1, 10.0.0], podCIDRs: [10.0.0.0], detectLocal: Bridge, nodePortAddresses: [primary, all]}",
-            &[
-                "n: nodeName: \"N1\" is not a name: must be 1 to 253 of a-z, 0-9, - and ., with a letter or digit at either end (RFC 1123)",
-                "n: ips[1]: \"10.0.0\" is not an IP address: must be IPv4 or IPv6",
-                "n: podCIDRs[0]: \"10.0.0.0\" is not a CIDR: must be an address and a prefix length, such as 10.96.0.0/16 or fd96::/112",
-                "n: detectLocal: \"Bridge\" is not a way to tell pods: must be ClusterCIDR, NodeCIDR or None",
-                "n: nodePortAddresses[0]: \"primary\" is not a CIDR: must be an address and a prefix length, such as 10.96.0.0/16 or fd96::/112",
-                "n: nodePortAddresses[1]: \"all\" is not a CIDR: must be an address and a prefix length, such as 10.96.0.0/16 or fd96::/112",
-            ],
-        ),
-        (
-            "{nodeName: n1, podCidrs: []}",
-            &[
-                "n: podCidrs: unknown field `podCidrs`, expected one of `nodeName`, `ips`, `zone`, `podCIDRs`, `clusterCIDRs`, `detectLocal`, `masqueradeAll`, `serviceCIDRs`, `nodePortAddresses`, `proxyName`",
-            ],
-        ),
-        (
-            "{nodeName: n1, masqueradeAll: yes}",
-            &["n: masqueradeAll: invalid type: string \"yes\", expected a boolean"],
-        ),
-        ("{ips: []}", &["n: missing field `nodeName`"]),
-    ];
-    for (text, expected) in cases {
-        let said = decode_node_config(text.as_bytes(), "n").expect_err(text);
-        let said: Vec<_> = said.iter().map(ToString::to_string).collect();
-        assert_eq!(said, *expected, "{text}");
-    }
-    let said = decode_node_config(b"nodeName: n1\nips: [", "n").expect_err("broken");
-    assert!(said[0].to_string().starts_with("n:"), "{}", said[0]);
 }
