@@ -5,10 +5,13 @@ use super::source::Place;
 use super::{endpoint_slice, endpoints, node, parts, service};
 use crate::model::{Kind, ObjectKey};
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use k8s_openapi::api::{core::v1 as core_v1, discovery::v1 as discovery_v1};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// Kinds of Kubernetes' own groups, which a manifest may well hold and which no Service dataplane reads.
@@ -69,7 +72,7 @@ pub(super) fn decode(value: Value, place: Place<'_>, findings: &mut Findings) {
 }
 
 /// As [`decode`]; `default` is the `(apiVersion, kind)` of what does not say its own, as items of typed lists do not.
-fn decode_as(
+pub(super) fn decode_as(
     value: Value,
     default: Option<(&str, &str)>,
     place: Place<'_>,
@@ -125,26 +128,17 @@ fn decode_as(
 }
 
 /// One object that is no list.
-fn object(version: &str, kind: &str, value: Value, place: Place<'_>, findings: &mut Findings) {
-    let served = match kind {
-        "Service" => Kind::Service,
-        "EndpointSlice" => Kind::EndpointSlice,
-        "Endpoints" => Kind::Endpoints,
-        "Node" => Kind::Node,
-        _ => {
-            let name = unchecked_name(kind, &value, place);
-            if NOT_OURS.contains(&kind) {
-                findings.ignore(&name);
-            } else {
-                findings.reject(name, "kind", format_args!("kind {kind} is not served"));
-            }
-            return;
+fn object(version: &str, kind: &str, mut value: Value, place: Place<'_>, findings: &mut Findings) {
+    let Some(served) = served(kind) else {
+        let name = unchecked_name(kind, &value, place);
+        if NOT_OURS.contains(&kind) {
+            findings.ignore(&name);
+        } else {
+            findings.reject(name, "kind", format_args!("kind {kind} is not served"));
         }
+        return;
     };
-    let expected = match served {
-        Kind::EndpointSlice => "discovery.k8s.io/v1",
-        Kind::Service | Kind::Endpoints | Kind::Node => "v1",
-    };
+    let expected = api_version(served);
     if version != expected {
         let rule = if version.is_empty() {
             format!("is missing: must be {expected}")
@@ -161,35 +155,98 @@ fn object(version: &str, kind: &str, value: Value, place: Place<'_>, findings: &
             return;
         }
     };
+    // Often half of an object, and of no use here.
+    if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
+        metadata.remove("managedFields");
+    }
     let name = format!("{served} {key}");
     let mut about = About {
         object: &name,
         findings,
     };
-    typed_object(served, key, value, &mut about);
-}
-
-/// An object of a kind that is served, under a name that is sound.
-fn typed_object(kind: Kind, key: ObjectKey, value: Value, about: &mut About<'_>) {
-    let object =
-        match kind {
-            Kind::Service => typed::<core_v1::Service>(value, about)
-                .and_then(|it| service::convert(key, it, about)),
-            Kind::EndpointSlice => typed::<discovery_v1::EndpointSlice>(value, about)
-                .and_then(|it| endpoint_slice::convert(key, it, about)),
-            Kind::Endpoints => typed::<core_v1::Endpoints>(value, about)
-                .map(|it| endpoints::convert(key, it, about)),
-            Kind::Node => {
-                typed::<core_v1::Node>(value, about).map(|it| node::convert(key.name, it, about))
-            }
-        };
-    if let Some(object) = object {
-        about.findings.object(object);
+    if let Some(typed) = typed_object(served, &value, &mut about) {
+        typed.convert(key, &mut about);
     }
 }
 
-/// The value as the API's own type. A field of a wrong type costs the object: the API server would not take it either.
-pub(super) fn typed<T: DeserializeOwned>(value: Value, about: &mut About<'_>) -> Option<T> {
+/// The kind, if it is served.
+pub(super) fn served(kind: &str) -> Option<Kind> {
+    match kind {
+        "Service" => Some(Kind::Service),
+        "EndpointSlice" => Some(Kind::EndpointSlice),
+        "Endpoints" => Some(Kind::Endpoints),
+        "Node" => Some(Kind::Node),
+        _ => None,
+    }
+}
+
+/// The one version that a kind is served in.
+pub(super) const fn api_version(kind: Kind) -> &'static str {
+    match kind {
+        Kind::EndpointSlice => "discovery.k8s.io/v1",
+        Kind::Service | Kind::Endpoints | Kind::Node => "v1",
+    }
+}
+
+/// An object of the API's own types.
+pub(super) enum Typed {
+    Service(Box<core_v1::Service>),
+    EndpointSlice(discovery_v1::EndpointSlice),
+    Endpoints(core_v1::Endpoints),
+    Node(Box<core_v1::Node>),
+}
+
+impl Typed {
+    /// Reads an object. Where in it an error is, `typed` finds out: following the path costs every good object.
+    pub(super) fn read<'de, D: Deserializer<'de>>(kind: Kind, from: D) -> Result<Self, D::Error> {
+        Ok(match kind {
+            Kind::Service => Self::Service(Box::deserialize(from)?),
+            Kind::EndpointSlice => {
+                Self::EndpointSlice(discovery_v1::EndpointSlice::deserialize(from)?)
+            }
+            Kind::Endpoints => Self::Endpoints(core_v1::Endpoints::deserialize(from)?),
+            Kind::Node => Self::Node(Box::deserialize(from)?),
+        })
+    }
+
+    pub(super) const fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::Service(service) => &service.metadata,
+            Self::EndpointSlice(slice) => &slice.metadata,
+            Self::Endpoints(endpoints) => &endpoints.metadata,
+            Self::Node(node) => &node.metadata,
+        }
+    }
+
+    /// Adds the object, and what is wrong with it, to the findings.
+    pub(super) fn convert(self, key: ObjectKey, about: &mut About<'_>) {
+        let object = match self {
+            Self::Service(it) => service::convert(key, *it, about),
+            Self::EndpointSlice(it) => endpoint_slice::convert(key, it, about),
+            Self::Endpoints(it) => Some(endpoints::convert(key, it, about)),
+            Self::Node(it) => Some(node::convert(key.name, *it, about)),
+        };
+        if let Some(object) = object {
+            about.findings.object(object);
+        }
+    }
+}
+
+/// An object of a kind that is served.
+fn typed_object(kind: Kind, value: &Value, about: &mut About<'_>) -> Option<Typed> {
+    if let Ok(typed) = Typed::read(kind, value) {
+        return Some(typed);
+    }
+    match kind {
+        Kind::Service => typed(value, about).map(Typed::Service),
+        Kind::EndpointSlice => typed(value, about).map(Typed::EndpointSlice),
+        Kind::Endpoints => typed(value, about).map(Typed::Endpoints),
+        Kind::Node => typed(value, about).map(Typed::Node),
+    }
+}
+
+/// The value as `T`. A field of a wrong type costs the object: the API server would not take it either.
+pub(super) fn typed<T: DeserializeOwned>(value: &Value, about: &mut About<'_>) -> Option<T> {
     match serde_path_to_error::deserialize(value) {
         Ok(typed) => Some(typed),
         Err(error) => {
@@ -207,14 +264,28 @@ pub(super) fn typed<T: DeserializeOwned>(value: Value, about: &mut About<'_>) ->
     }
 }
 
-/// Namespace and name, checked; or the field that is wrong and why.
-fn object_key(kind: Kind, value: &Value) -> Result<ObjectKey, (&'static str, String)> {
-    let name = match metadata(value, "name") {
-        Some(Value::String(name)) if !name.is_empty() => name,
-        None | Some(Value::Null | Value::String(_)) => {
-            return Err(("metadata.name", "is missing".to_string()));
-        }
-        Some(_) => return Err(("metadata.name", "must be a string".to_string())),
+/// What is wrong with a name: the field and the rule.
+type BadName = (&'static str, String);
+
+/// Namespace and name, checked.
+fn object_key(kind: Kind, value: &Value) -> Result<ObjectKey, BadName> {
+    let text = |name, field| match metadata(value, name) {
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        None | Some(Value::Null) => Ok(None),
+        Some(_) => Err((field, "must be a string".to_string())),
+    };
+    let name = text("name", "metadata.name")?;
+    checked_key(kind, name, text("namespace", "metadata.namespace")?)
+}
+
+/// Namespace and name, checked.
+pub(super) fn checked_key(
+    kind: Kind,
+    name: Option<&str>,
+    namespace: Option<&str>,
+) -> Result<ObjectKey, BadName> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Err(("metadata.name", "is missing".to_string()));
     };
     if !parts::is_subdomain(name) {
         let rule = format!(
@@ -225,13 +296,9 @@ fn object_key(kind: Kind, value: &Value) -> Result<ObjectKey, (&'static str, Str
         return Err(("metadata.name", rule));
     }
     if kind == Kind::Node {
-        return Ok(ObjectKey::new("", name.as_str()));
+        return Ok(ObjectKey::new("", name));
     }
-    let namespace = match metadata(value, "namespace") {
-        Some(Value::String(namespace)) if !namespace.is_empty() => namespace,
-        None | Some(Value::Null | Value::String(_)) => "default",
-        Some(_) => return Err(("metadata.namespace", "must be a string".to_string())),
-    };
+    let namespace = namespace.filter(|it| !it.is_empty()).unwrap_or("default");
     if !parts::is_label(namespace) {
         let rule = format!(
             "{} is not a namespace: must be {}",
@@ -240,7 +307,7 @@ fn object_key(kind: Kind, value: &Value) -> Result<ObjectKey, (&'static str, Str
         );
         return Err(("metadata.namespace", rule));
     }
-    Ok(ObjectKey::new(namespace, name.as_str()))
+    Ok(ObjectKey::new(namespace, name))
 }
 
 fn metadata<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {

@@ -4,21 +4,23 @@
 //! does, and as the values that tools print one after another do.
 
 use super::findings::Findings;
-use super::source::{Place, Sink, SyntaxError, newlines};
-use alloc::string::ToString;
-use serde_json::{Deserializer, Value};
+use super::source::{Place, SyntaxError, newlines};
+use super::text;
+use alloc::format;
+use alloc::string::{String, ToString};
+use serde_json::Deserializer;
+use serde_json::value::RawValue;
 
 /// Broken values may cost reading the document so many times over; then its rest is given up.
 const MAX_REREADS: usize = 8;
 
-/// Hands each value to `sink`. An error in the first value is returned, and nothing has been handed over then: the
-/// text may be no JSON at all.
+/// Decodes each value. An error in the first one is returned, and nothing has been found then: the text may be no
+/// JSON at all.
 pub(super) fn read(
     bytes: &[u8],
     first_line: usize,
     source: &str,
     findings: &mut Findings,
-    sink: Sink,
 ) -> Result<(), SyntaxError> {
     let mut rest = bytes;
     let mut line = first_line;
@@ -28,11 +30,11 @@ pub(super) fn read(
         let blanks = rest.len() - rest.trim_ascii_start().len();
         let (skipped, value) = rest.split_at_checked(blanks).unwrap_or((&[], rest));
         line += newlines(skipped);
-        let mut values = Deserializer::from_slice(value).into_iter::<Value>();
+        let mut values = Deserializer::from_slice(value).into_iter::<&RawValue>();
         let consumed = match values.next() {
             None => return Ok(()),
             Some(Ok(parsed)) => {
-                sink(parsed, Place::of_line(source, line), findings);
+                text::decode(parsed, Place::of_line(source, line), findings);
                 values.byte_offset()
             }
             Some(Err(error)) => {
@@ -79,11 +81,15 @@ fn offset_of(bytes: &[u8], error: &serde_json::Error) -> usize {
 }
 
 fn syntax_error(error: &serde_json::Error, first_line: usize) -> SyntaxError {
-    // The library repeats its line, which is relative to the value.
-    let text = error.to_string();
-    let rule = text.split(" at line ").next().unwrap_or_default();
     SyntaxError {
         line: first_line + error.line().saturating_sub(1),
-        rule: alloc::format!("cannot be read as JSON: {rule} (column {})", error.column()),
+        rule: rule(error),
     }
+}
+
+/// The library's words without its line, which counts from the value's beginning.
+pub(super) fn rule(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    format!("cannot be read as JSON: {text} (column {})", error.column())
 }

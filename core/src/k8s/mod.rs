@@ -15,6 +15,7 @@ mod node_config;
 mod parts;
 mod service;
 mod source;
+mod text;
 mod yaml;
 
 use crate::model::{Object, Rejection};
@@ -69,7 +70,7 @@ pub struct Decoded {
 #[must_use]
 pub fn decode(bytes: &[u8], source: &str) -> Decoded {
     let mut findings = Findings::new(source);
-    source::read(bytes, &mut findings, item::decode);
+    source::read(bytes, &mut findings);
     findings.finish()
 }
 

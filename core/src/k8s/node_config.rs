@@ -84,7 +84,7 @@ pub fn decode_node_config(bytes: &[u8], source: &str) -> Result<NodeConfig, Vec<
         return Err(findings.finish().rejections);
     }
     let description = match yaml::parse(bytes) {
-        Ok(value) => item::typed::<NodeDescription>(value, &mut about),
+        Ok(value) => item::typed::<NodeDescription>(&value, &mut about),
         Err(error) => {
             let place = format!("{source}:{}", error.line + 1);
             about.findings.reject(place, "", error.rule);

@@ -5,10 +5,9 @@
 //! begin with one.
 
 use super::findings::Findings;
-use super::{MAX_BYTES, json, yaml};
+use super::{MAX_BYTES, item, json, yaml};
 use alloc::format;
 use core::fmt;
-use serde_json::Value;
 
 /// What looks like JSON and is none is tried as YAML up to this size, in bytes: nobody writes more in braces by hand.
 const MAX_FLOW_YAML: usize = 1 << 20;
@@ -62,9 +61,6 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// Takes each value found in an input.
-pub(super) type Sink = fn(Value, Place<'_>, &mut Findings);
-
 /// A syntax error, and its line in the text parsed, counting from 0.
 #[derive(Debug)]
 pub(super) struct SyntaxError {
@@ -72,8 +68,8 @@ pub(super) struct SyntaxError {
     pub(super) rule: alloc::string::String,
 }
 
-/// Hands every value in `bytes` to `sink`; what cannot be parsed is rejected by its place.
-pub(super) fn read(bytes: &[u8], findings: &mut Findings, sink: Sink) {
+/// Decodes every value in `bytes`; what cannot be parsed is rejected by its place.
+pub(super) fn read(bytes: &[u8], findings: &mut Findings) {
     let source = alloc::string::String::from(findings.source());
     if bytes.len() > MAX_BYTES {
         let rule = format!(
@@ -88,24 +84,18 @@ pub(super) fn read(bytes: &[u8], findings: &mut Findings, sink: Sink) {
     for (document, end_marker) in Documents(bytes) {
         if let Some(blank_lines) = lines_before_content(document) {
             let place = Place::of_line(&source, line + blank_lines);
-            read_document(document, line, place, findings, sink);
+            read_document(document, line, place, findings);
         }
         line += newlines(document) + newlines(end_marker);
     }
 }
 
 /// JSON if it looks like it and its first value is; else YAML, of which flow mappings look like JSON too.
-fn read_document(
-    document: &[u8],
-    first_line: usize,
-    place: Place<'_>,
-    findings: &mut Findings,
-    sink: Sink,
-) {
+fn read_document(document: &[u8], first_line: usize, place: Place<'_>, findings: &mut Findings) {
     let content = after_marker(document);
     let looks_like_json = matches!(content.trim_ascii_start().first(), Some(b'{' | b'['));
     let json_error = if looks_like_json {
-        match json::read(content, first_line, place.source, findings, sink) {
+        match json::read(content, first_line, place.source, findings) {
             Ok(()) => return,
             Err(error) => Some(error),
         }
@@ -121,7 +111,7 @@ fn read_document(
         return;
     }
     match yaml::parse(document) {
-        Ok(value) => sink(value, place, findings),
+        Ok(value) => item::decode(value, place, findings),
         Err(error) => {
             let error = json_error.unwrap_or(error);
             let place = Place::of_line(place.source, first_line + error.line);
