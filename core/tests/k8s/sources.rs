@@ -132,92 +132,92 @@ fn bytes_that_are_not_utf8_cost_their_document_only() {
     );
 }
 
+/// Inputs without a good object, and what is said of them.
+const NOTHING_SERVED: &[(&str, &[&str])] = &[
+    (
+        "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, namespace: b}}",
+        &["ignored Deployment b/a"],
+    ),
+    (
+        "{apiVersion: v1, kind: Pod, metadata: {generateName: a-}}",
+        &["ignored Pod at in:1"],
+    ),
+    (
+        "{apiVersion: v1, kind: PodList, items: [{metadata: {name: a}}]}",
+        &["ignored Pod a"],
+    ),
+    (
+        "{apiVersion: example.com/v1, kind: Foo, metadata: {name: a}}",
+        &["rejected Foo a: kind: kind Foo is not served"],
+    ),
+    (
+        "{apiVersion: example.com/v1, kind: AllowList, metadata: {name: a}}",
+        &["rejected AllowList a: kind: kind AllowList is not served"],
+    ),
+    (
+        "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: a}}",
+        &["rejected Service a: apiVersion: \"serving.knative.dev/v1\" is not served: must be v1"],
+    ),
+    (
+        "{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: {name: a, namespace: b}}",
+        &[
+            "rejected EndpointSlice b/a: apiVersion: \"discovery.k8s.io/v1beta1\" is not served: must be discovery.k8s.io/v1",
+        ],
+    ),
+    (
+        "{kind: Service, metadata: {name: a}}",
+        &["rejected Service a: apiVersion: is missing: must be v1"],
+    ),
+    (
+        "{metadata: {name: a}}",
+        &["rejected in:1: kind: is missing: must say what the object is, such as Service"],
+    ),
+    (
+        "\n\nhello",
+        &["rejected in:3: must be an object with apiVersion and kind"],
+    ),
+    (
+        "[1, null, true]",
+        &[
+            "rejected in:1 items[0]: must be an object with apiVersion and kind",
+            "rejected in:1 items[2]: must be an object with apiVersion and kind",
+        ],
+    ),
+    (
+        "{kind: List, items: {}}",
+        &["rejected in:1: items: must be a list of objects"],
+    ),
+    (
+        "{apiVersion: v1, kind: ServiceList, items: [{metadata: {}}]}",
+        &["rejected Service at in:1 items[0]: metadata.name: is missing"],
+    ),
+    (
+        "{apiVersion: v1, kind: Service, metadata: {name: 5}}",
+        &["rejected Service at in:1: metadata.name: must be a string"],
+    ),
+    (
+        "{apiVersion: v1, kind: Service, metadata: {name: A_b}}",
+        &[
+            "rejected Service A_b: metadata.name: \"A_b\" is not a name: must be 1 to 253 of a-z, 0-9, - and ., with a letter or digit at either end (RFC 1123)",
+        ],
+    ),
+    (
+        "{apiVersion: v1, kind: Service, metadata: {name: a, namespace: b.c}}",
+        &[
+            "rejected Service b.c/a: metadata.namespace: \"b.c\" is not a namespace: must be 1 to 63 of a-z, 0-9 and -, with a letter or digit at either end (RFC 1123)",
+        ],
+    ),
+    (
+        "{apiVersion: v1, kind: Node, metadata: {name: \"a\\e[31m\\nb\"}}",
+        &[
+            "rejected Node a [31m b: metadata.name: \"a\\u{1b}[31m\\nb\" is not a name: must be 1 to 253 of a-z, 0-9, - and ., with a letter or digit at either end (RFC 1123)",
+        ],
+    ),
+];
+
 #[test]
 fn what_is_not_served_is_rejected_and_what_is_not_ours_is_ignored() {
-    let cases: &[(&str, &[&str])] = &[
-        (
-            "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, namespace: b}}",
-            &["ignored Deployment b/a"],
-        ),
-        (
-            "{apiVersion: v1, kind: Pod, metadata: {generateName: a-}}",
-            &["ignored Pod at in:1"],
-        ),
-        (
-            "{apiVersion: v1, kind: PodList, items: [{metadata: {name: a}}]}",
-            &["ignored Pod a"],
-        ),
-        (
-            "{apiVersion: example.com/v1, kind: Foo, metadata: {name: a}}",
-            &["rejected Foo a: kind: kind Foo is not served"],
-        ),
-        (
-            "{apiVersion: example.com/v1, kind: AllowList, metadata: {name: a}}",
-            &["rejected AllowList a: kind: kind AllowList is not served"],
-        ),
-        (
-            "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: a}}",
-            &[
-                "rejected Service a: apiVersion: \"serving.knative.dev/v1\" is not served: must be v1",
-            ],
-        ),
-        (
-            "{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: {name: a, namespace: b}}",
-            &[
-                "rejected EndpointSlice b/a: apiVersion: \"discovery.k8s.io/v1beta1\" is not served: must be discovery.k8s.io/v1",
-            ],
-        ),
-        (
-            "{kind: Service, metadata: {name: a}}",
-            &["rejected Service a: apiVersion: is missing: must be v1"],
-        ),
-        (
-            "{metadata: {name: a}}",
-            &["rejected in:1: kind: is missing: must say what the object is, such as Service"],
-        ),
-        (
-            "\n\nhello",
-            &["rejected in:3: must be an object with apiVersion and kind"],
-        ),
-        (
-            "[1, null, true]",
-            &[
-                "rejected in:1 items[0]: must be an object with apiVersion and kind",
-                "rejected in:1 items[2]: must be an object with apiVersion and kind",
-            ],
-        ),
-        (
-            "{kind: List, items: {}}",
-            &["rejected in:1: items: must be a list of objects"],
-        ),
-        (
-            "{apiVersion: v1, kind: ServiceList, items: [{metadata: {}}]}",
-            &["rejected Service at in:1 items[0]: metadata.name: is missing"],
-        ),
-        (
-            "{apiVersion: v1, kind: Service, metadata: {name: 5}}",
-            &["rejected Service at in:1: metadata.name: must be a string"],
-        ),
-        (
-            "{apiVersion: v1, kind: Service, metadata: {name: A_b}}",
-            &[
-                "rejected Service A_b: metadata.name: \"A_b\" is not a name: must be 1 to 253 of a-z, 0-9, - and ., with a letter or digit at either end (RFC 1123)",
-            ],
-        ),
-        (
-            "{apiVersion: v1, kind: Service, metadata: {name: a, namespace: b.c}}",
-            &[
-                "rejected Service b.c/a: metadata.namespace: \"b.c\" is not a namespace: must be 1 to 63 of a-z, 0-9 and -, with a letter or digit at either end (RFC 1123)",
-            ],
-        ),
-        (
-            "{apiVersion: v1, kind: Node, metadata: {name: \"a\\e[31m\\nb\"}}",
-            &[
-                "rejected Node a [31m b: metadata.name: \"a\\u{1b}[31m\\nb\" is not a name: must be 1 to 253 of a-z, 0-9, - and ., with a letter or digit at either end (RFC 1123)",
-            ],
-        ),
-    ];
-    for (text, expected) in cases {
+    for (text, expected) in NOTHING_SERVED {
         assert_eq!(all(&read(text)), *expected, "{text}");
     }
     let value = serde_json::json!({"kind": "Service"});
