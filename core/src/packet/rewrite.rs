@@ -216,13 +216,14 @@ pub(super) fn ipv6_bytes<A: Address>(address: A) -> [u8; 16] {
 }
 
 /// Does in software what [`offload_flags::PARTIAL`] leaves to hardware, for an output that has none, and clears
-/// the flag. `protocol` decides the checksum: CRC32c for SCTP. Fields that point outside `packet` change
+/// the flag. Link padding is not summed. `protocol` decides the checksum: CRC32c for SCTP. Fields that point outside `packet` change
 /// nothing and give `false`. A packet to be segmented must be segmented first.
 pub fn complete_checksum(packet: &mut [u8], protocol: Protocol, offload: &mut Offload) -> bool {
     if offload.flags & offload_flags::PARTIAL == 0 {
         return true;
     }
-    let Some(message) = packet.get_mut(usize::from(offload.checksum_start)..) else {
+    let start = usize::from(offload.checksum_start);
+    let Some(message) = end(packet).and_then(|end| packet.get_mut(start..end)) else {
         return false;
     };
     let offset = usize::from(offload.checksum_offset);
@@ -257,4 +258,14 @@ pub fn complete_checksum(packet: &mut [u8], protocol: Protocol, offload: &mut Of
     }
     offload.flags &= !offload_flags::PARTIAL;
     true
+}
+
+/// Where the packet ends, as its IP header says.
+fn end(packet: &[u8]) -> Option<usize> {
+    let &[first, _, t0, t1, p0, p1] = packet.first_chunk::<6>()?;
+    match first >> 4 {
+        4 => Some(usize::from(u16::from_be_bytes([t0, t1]))),
+        6 => Some(usize::from(u16::from_be_bytes([p0, p1])).wrapping_add(40)),
+        _ => None,
+    }
 }

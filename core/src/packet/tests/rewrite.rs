@@ -359,3 +359,35 @@ fn a_packet_other_than_the_parsed_one_is_refused_and_left_alone() {
         assert_eq!(short, packet[..len]);
     }
 }
+
+#[test]
+fn a_completed_checksum_is_the_one_that_the_sender_would_have_computed() {
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let [client, service, ..] = ends(family);
+        for protocol in Protocol::ALL {
+            for len in [0, 1, 7, 64, 1_399, 9_000] {
+                let builder = transport(protocol, client, service)
+                    .payload_len(len)
+                    .trailing(&[0xaa; 5]);
+                let partial = builder.clone().partial_checksum();
+                let (mut packet, mut offload) = (partial.build(), partial.offload());
+                assert!(complete_checksum(&mut packet, protocol, &mut offload));
+                assert_eq!(offload.flags, 0);
+                assert_eq!(packet, builder.build(), "{protocol} {len}");
+                assert!(complete_checksum(&mut packet, protocol, &mut offload));
+                assert_eq!(packet, builder.build(), "nothing left to complete");
+            }
+            let partial = transport(protocol, client, service).partial_checksum();
+            let whole = partial.build();
+            for len in 0..whole.len() {
+                let mut short = whole[..len].to_vec();
+                let mut offload = partial.offload();
+                assert!(
+                    !complete_checksum(&mut short, protocol, &mut offload),
+                    "{len}"
+                );
+                assert_eq!(short, whole[..len]);
+            }
+        }
+    }
+}
