@@ -1,4 +1,28 @@
-//! Kubernetes Services as a library.
+//! Kubernetes Services as a library: objects in, decisions out; packets in, verdicts out.
+//!
+//! Three handles, because there are three kinds of users:
+//!
+//! - [`node::Node`]: Kubernetes objects in, one node's decisions out. Cheap and pure; whoever renders decisions
+//!   elsewhere needs only this.
+//! - [`dataplane::Dataplane`] and its [`dataplane::Worker`]s: bursts of packets, rewritten in place. Made from a
+//!   node by [`node::Feed`], or filled by hand with [`service::Edit`]s.
+//! - The command `portolan` (feature `cli`), for hosts that want neither.
+//!
+//! # Layers
+//!
+//! Each module uses only modules to its left: [`net`], [`sync`], [`table`], [`packet`], [`service`],
+//! [`conntrack`], [`dataplane`], `driver`; and [`net`], [`model`], [`plan`], [`node`], with `k8s` decoding into
+//! [`model`]. The packet path knows nothing of Kubernetes.
+//!
+//! # Features
+//!
+//! | feature | adds | dependencies |
+//! |---|---|---|
+//! | (default) | everything on the packet path, model, plan, node; `no_std` with `alloc` | smoltcp, crossbeam |
+//! | `k8s` | decoding of JSON and YAML manifests | k8s-openapi, serde |
+//! | `driver` | TUN devices (Linux) | libc |
+//! | `cli` | the command | clap, tracing |
+//! | `testing` | building packets by name | |
 #![no_std]
 
 extern crate alloc;
@@ -19,3 +43,9 @@ pub mod plan;
 pub mod service;
 pub mod sync;
 pub mod table;
+
+/// The README's code runs as a test.
+#[cfg(all(doctest, feature = "k8s", feature = "testing"))]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;
