@@ -5,7 +5,7 @@ use crate::dataplane::{Dataplane, PublishError};
 use crate::net::{Generation, ServiceId};
 use crate::plan::{Change, PortKey};
 use crate::service::{ApplyError, Edit, ServiceSpec};
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -60,23 +60,25 @@ impl Feed {
                 edits.extend(self.remove(&key));
             }
         }
-        let refused = core::mem::take(&mut self.refused);
-        let mut put: BTreeSet<Arc<PortKey>> = refused.into_keys().collect();
+        let mut refused = core::mem::take(&mut self.refused);
         for change in changes.changes {
             match change {
                 Change::Remove(key) => {
-                    put.remove(&key);
+                    refused.remove(&key);
                     edits.extend(self.remove(&key));
                 }
                 Change::Node(spec) => edits.push(Edit::Node(spec)),
-                Change::Put(key, _) => {
-                    put.insert(key);
+                Change::Put(key, port) => {
+                    if !refused.is_empty() {
+                        refused.remove(&key);
+                    }
+                    edits.extend(self.put(&key, &port.spec));
                 }
             }
         }
-        for key in put {
-            if let Some(port) = node.plan().ports().get(&key) {
-                edits.extend(self.put(&key, &port.spec));
+        for key in refused.keys() {
+            if let Some(port) = node.plan().ports().get(key) {
+                edits.extend(self.put(key, &port.spec));
             }
         }
         edits

@@ -138,13 +138,14 @@ impl Node {
         let mut changed = self.store.take_changed();
         let new = (!self.started || policy != self.policy).then_some(policy);
         if let Some(policy) = &new {
-            changed.extend(self.store.all());
+            changed = self.store.all();
             self.policy = policy.clone();
             self.started = true;
         } else if changed.is_empty() {
             return Vec::new();
         }
-        let touched = self.planner.update(&self.store, new, changed);
+        let touched = self.planner.update(&self.store, new, &changed);
+        self.store.release(&changed);
         self.planner.rejections_of(&touched)
     }
 

@@ -1,31 +1,36 @@
 //! The objects a node was told of, by the Service they belong to.
 
 use crate::model::{EndpointSlice, Endpoints, Kind, Node, Object, ObjectKey, ObjectRef, Service};
-use crate::plan::{Objects, ServiceObjects};
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::sync::Arc;
+use crate::plan::{Objects, ServiceNumber, ServiceObjects};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// One Service's objects. Any of them may be missing.
 #[derive(Debug, Default)]
 struct Entry {
+    key: ObjectKey,
     service: Option<Service>,
-    slices: BTreeMap<ObjectKey, EndpointSlice>,
+    /// Sorted by key.
+    slices: Vec<EndpointSlice>,
     endpoints: Option<Endpoints>,
+    changed: bool,
 }
 
 /// Objects by Service, and which Services' objects changed.
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    entries: BTreeMap<Arc<ObjectKey>, Entry>,
+    numbers: BTreeMap<ObjectKey, ServiceNumber>,
+    /// By [`ServiceNumber`].
+    entries: Vec<Entry>,
+    free: Vec<ServiceNumber>,
     /// The Service that each slice belongs to: its label may change.
-    slice_services: BTreeMap<ObjectKey, Arc<ObjectKey>>,
+    slice_services: BTreeMap<ObjectKey, ServiceNumber>,
     own_node: Option<Node>,
-    changed: BTreeSet<Arc<ObjectKey>>,
+    changed: Vec<ServiceNumber>,
 }
 
 impl Entry {
-    fn is_empty(&self) -> bool {
+    const fn is_empty(&self) -> bool {
         self.service.is_none() && self.slices.is_empty() && self.endpoints.is_none()
     }
 }
@@ -35,21 +40,21 @@ impl Store {
     pub(super) fn put(&mut self, object: Object, own: &str) {
         match object {
             Object::Service(service) => {
-                let key = self.key(&service.key);
-                let place = &mut self.entry(&key).service;
-                if place.as_ref() != Some(&service) {
-                    *place = Some(service);
-                    self.changed.insert(key);
-                }
+                let number = self.number(&service.key);
+                self.edit(number, |entry| {
+                    let differs = entry.service.as_ref() != Some(&service);
+                    entry.service = Some(service);
+                    differs
+                });
             }
             Object::EndpointSlice(slice) => self.put_slice(slice),
             Object::Endpoints(endpoints) => {
-                let key = self.key(&endpoints.key);
-                let place = &mut self.entry(&key).endpoints;
-                if place.as_ref() != Some(&endpoints) {
-                    *place = Some(endpoints);
-                    self.changed.insert(key);
-                }
+                let number = self.number(&endpoints.key);
+                self.edit(number, |entry| {
+                    let differs = entry.endpoints.as_ref() != Some(&endpoints);
+                    entry.endpoints = Some(endpoints);
+                    differs
+                });
             }
             Object::Node(node) => {
                 if node.name == own {
@@ -60,85 +65,107 @@ impl Store {
     }
 
     fn put_slice(&mut self, slice: EndpointSlice) {
-        let service = ObjectKey::new(slice.key.namespace.as_str(), slice.service_name.as_str());
-        let key = self.key(&service);
-        let before = self
-            .slice_services
-            .insert(slice.key.clone(), Arc::clone(&key));
-        if let Some(before) = before.filter(|before| *before != key) {
-            self.take_slice(&before, &slice.key);
-        }
-        let slices = &mut self.entry(&key).slices;
-        if slices.get(&slice.key) != Some(&slice) {
-            slices.insert(slice.key.clone(), slice);
-            self.changed.insert(key);
-        }
+        let before = self.slice_services.get(&slice.key).copied();
+        let unmoved = before.filter(|number| {
+            self.entries.get(number.0 as usize).is_some_and(|entry| {
+                entry.key.name == slice.service_name && entry.key.namespace == slice.key.namespace
+            })
+        });
+        let number = match unmoved {
+            Some(number) => number,
+            None => {
+                if let Some(before) = before {
+                    self.take_slice(before, &slice.key);
+                }
+                let namespace = slice.key.namespace.as_str();
+                let number = self.number(&ObjectKey::new(namespace, slice.service_name.as_str()));
+                self.slice_services.insert(slice.key.clone(), number);
+                number
+            }
+        };
+        self.edit(number, |entry| {
+            let place = entry.slices.binary_search_by(|one| one.key.cmp(&slice.key));
+            match place {
+                Ok(position) => match entry.slices.get_mut(position) {
+                    Some(old) if *old != slice => {
+                        *old = slice;
+                        true
+                    }
+                    Some(_) | None => false,
+                },
+                Err(position) => {
+                    entry.slices.insert(position, slice);
+                    true
+                }
+            }
+        });
     }
 
     /// Forgets an object; no effect if there is none.
     pub(super) fn delete(&mut self, reference: &ObjectRef) {
         let key = &reference.key;
-        match reference.kind {
-            Kind::Service => {
-                self.forget(key, |entry| entry.service.take().is_some());
+        let number = self.numbers.get(key).copied();
+        match (reference.kind, number) {
+            (Kind::Service, Some(number)) => {
+                self.edit(number, |entry| entry.service.take().is_some());
             }
-            Kind::Endpoints => {
-                self.forget(key, |entry| entry.endpoints.take().is_some());
+            (Kind::Endpoints, Some(number)) => {
+                self.edit(number, |entry| entry.endpoints.take().is_some());
             }
-            Kind::EndpointSlice => {
-                if let Some(service) = self.slice_services.remove(key) {
-                    self.take_slice(&service, key);
+            (Kind::Service | Kind::Endpoints, None) => {}
+            (Kind::EndpointSlice, _) => {
+                if let Some(number) = self.slice_services.remove(key) {
+                    self.take_slice(number, key);
                 }
             }
-            Kind::Node => {
-                if self
-                    .own_node
-                    .as_ref()
-                    .is_some_and(|node| node.name == key.name)
-                {
+            (Kind::Node, _) => {
+                let own = self.own_node.as_ref();
+                if own.is_some_and(|node| node.name == key.name) {
                     self.own_node = None;
                 }
             }
         }
     }
 
-    fn take_slice(&mut self, service: &ObjectKey, slice: &ObjectKey) {
-        self.forget(service, |entry| entry.slices.remove(slice).is_some());
+    fn take_slice(&mut self, number: ServiceNumber, slice: &ObjectKey) {
+        self.edit(number, |entry| {
+            let before = entry.slices.len();
+            entry.slices.retain(|one| one.key != *slice);
+            entry.slices.len() != before
+        });
     }
 
-    fn forget(&mut self, service: &ObjectKey, take: impl FnOnce(&mut Entry) -> bool) {
-        let key = self.key(service);
-        let Some(entry) = self.entries.get_mut(&key) else {
-            return;
-        };
-        if take(entry) {
-            if entry.is_empty() {
-                self.entries.remove(&key);
-            }
-            self.changed.insert(key);
+    /// Edits an entry; `edit` says whether anything is different now.
+    fn edit(&mut self, number: ServiceNumber, edit: impl FnOnce(&mut Entry) -> bool) {
+        if let Some(entry) = self.entries.get_mut(number.0 as usize)
+            && edit(entry)
+            && !entry.changed
+        {
+            entry.changed = true;
+            self.changed.push(number);
         }
     }
 
     /// What names each object of a kind.
     pub(super) fn references(&self, kind: Kind) -> Vec<ObjectRef> {
-        let of = |key: &ObjectKey| ObjectRef {
+        let reference = |key: &ObjectKey| ObjectRef {
             kind,
             key: key.clone(),
         };
         let entries = self.entries.iter();
         match kind {
             Kind::Service => entries
-                .filter(|(_, entry)| entry.service.is_some())
-                .map(|(key, _)| of(key))
+                .filter(|entry| entry.service.is_some())
+                .map(|entry| reference(&entry.key))
                 .collect(),
             Kind::Endpoints => entries
-                .filter(|(_, entry)| entry.endpoints.is_some())
-                .map(|(key, _)| of(key))
+                .filter(|entry| entry.endpoints.is_some())
+                .map(|entry| reference(&entry.key))
                 .collect(),
-            Kind::EndpointSlice => self.slice_services.keys().map(of).collect(),
+            Kind::EndpointSlice => self.slice_services.keys().map(reference).collect(),
             Kind::Node => {
                 let own = self.own_node.iter();
-                own.map(|node| of(&ObjectKey::new("", node.name.as_str())))
+                own.map(|node| reference(&ObjectKey::new("", node.name.as_str())))
                     .collect()
             }
         }
@@ -149,32 +176,64 @@ impl Store {
     }
 
     /// The Services whose objects changed since the last call.
-    pub(super) fn take_changed(&mut self) -> BTreeSet<Arc<ObjectKey>> {
-        core::mem::take(&mut self.changed)
+    pub(super) fn take_changed(&mut self) -> Vec<ServiceNumber> {
+        let changed = core::mem::take(&mut self.changed);
+        for number in &changed {
+            if let Some(entry) = self.entries.get_mut(number.0 as usize) {
+                entry.changed = false;
+            }
+        }
+        changed
     }
 
-    /// Every Service with any object.
-    pub(super) fn all(&self) -> BTreeSet<Arc<ObjectKey>> {
-        self.entries.keys().cloned().collect()
+    /// Every Service with a number.
+    pub(super) fn all(&self) -> Vec<ServiceNumber> {
+        self.numbers.values().copied().collect()
     }
 
-    fn key(&self, key: &ObjectKey) -> Arc<ObjectKey> {
-        match self.entries.get_key_value(key) {
-            Some((known, _)) => Arc::clone(known),
-            None => Arc::new(key.clone()),
+    /// Takes their numbers from those of these Services that no object is left of: the planner knows.
+    pub(super) fn release(&mut self, numbers: &[ServiceNumber]) {
+        for number in numbers {
+            if let Some(entry) = self.entries.get(number.0 as usize)
+                && entry.is_empty()
+                && self.numbers.remove(&entry.key).is_some()
+            {
+                self.free.push(*number);
+            }
         }
     }
 
-    fn entry(&mut self, key: &Arc<ObjectKey>) -> &mut Entry {
-        self.entries.entry(Arc::clone(key)).or_default()
+    fn number(&mut self, key: &ObjectKey) -> ServiceNumber {
+        if let Some(number) = self.numbers.get(key) {
+            return *number;
+        }
+        let entry = Entry {
+            key: key.clone(),
+            ..Entry::default()
+        };
+        let number = match self.free.pop() {
+            Some(number) => {
+                if let Some(place) = self.entries.get_mut(number.0 as usize) {
+                    *place = entry;
+                }
+                number
+            }
+            None => {
+                let number = ServiceNumber(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+                self.entries.push(entry);
+                number
+            }
+        };
+        self.numbers.insert(key.clone(), number);
+        number
     }
 }
 
 impl Objects for Store {
-    fn of_service(&self, key: &ObjectKey) -> ServiceObjects<'_> {
-        let entry = self.entries.get(key);
-        let mut slices: Vec<&EndpointSlice> =
-            entry.map_or_else(Vec::new, |entry| entry.slices.values().collect());
+    fn of_service(&self, number: ServiceNumber) -> ServiceObjects<'_> {
+        let entry = self.entries.get(number.0 as usize);
+        let slices = entry.map_or(&[][..], |entry| &entry.slices);
+        let mut slices: Vec<&EndpointSlice> = slices.iter().collect();
         let mut slice_kind = Kind::EndpointSlice;
         // Where slices exist, Endpoints are their mirror image, or older than they are.
         if let (true, Some(endpoints)) = (

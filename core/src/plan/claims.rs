@@ -4,6 +4,7 @@
 //! arrived first, and when the owner leaves the next takes over.
 
 use super::PortKey;
+use super::planner::ServiceNumber;
 use crate::net::Protocol;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -15,62 +16,113 @@ pub(super) type Place = (IpAddr, u16, Protocol);
 
 /// One ServicePort's wish to serve a place. Sorted by precedence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Claim {
+pub(super) struct Claim {
     /// Creation time in seconds; a Service without one is the youngest.
     created: i64,
     key: Arc<PortKey>,
+    service: ServiceNumber,
+}
+
+impl Claim {
+    pub(super) fn new(created: Option<i64>, key: &Arc<PortKey>, service: ServiceNumber) -> Self {
+        Self {
+            created: created.unwrap_or(i64::MAX),
+            key: Arc::clone(key),
+            service,
+        }
+    }
+}
+
+/// The claims to one place.
+#[derive(Debug)]
+enum Claimants {
+    /// Nearly always.
+    One(Claim),
+    /// Two or more, the owner first.
+    Several(Vec<Claim>),
+}
+
+impl Claimants {
+    fn owner(&self) -> Option<&Claim> {
+        match self {
+            Self::One(claim) => Some(claim),
+            Self::Several(claims) => claims.first(),
+        }
+    }
 }
 
 /// All claims, and which places changed hands since [`Claims::settle`].
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    places: BTreeMap<Place, Vec<Claim>>,
-    /// The owner before the first change of each place that was touched.
-    touched: BTreeMap<Place, Option<Arc<PortKey>>>,
+    places: BTreeMap<Place, Claimants>,
+    /// The owner before the first change of each place where two met.
+    touched: BTreeMap<Place, Option<Claim>>,
 }
 
 impl Claims {
     pub(super) fn owner(&self, place: &Place) -> Option<&Arc<PortKey>> {
-        Some(&self.places.get(place)?.first()?.key)
+        Some(&self.places.get(place)?.owner()?.key)
     }
 
-    pub(super) fn add(&mut self, place: Place, created: Option<i64>, key: &Arc<PortKey>) {
-        self.touch(place);
-        let claim = Claim {
-            created: created.unwrap_or(i64::MAX),
-            key: Arc::clone(key),
+    pub(super) fn add(&mut self, place: Place, claim: Claim) {
+        let Some(claimants) = self.places.get_mut(&place) else {
+            self.places.insert(place, Claimants::One(claim));
+            return;
         };
-        let claims = self.places.entry(place).or_default();
-        if let Err(position) = claims.binary_search(&claim) {
-            claims.insert(position, claim);
-        }
-    }
-
-    pub(super) fn remove(&mut self, place: Place, key: &PortKey) {
-        self.touch(place);
-        if let Some(claims) = self.places.get_mut(&place) {
-            claims.retain(|claim| *claim.key != *key);
-            if claims.is_empty() {
-                self.places.remove(&place);
+        let before = claimants.owner().cloned();
+        self.touched.entry(place).or_insert(before);
+        match claimants {
+            Claimants::One(other) => {
+                let mut claims = Vec::from([other.clone(), claim]);
+                claims.sort_unstable();
+                *claimants = Claimants::Several(claims);
+            }
+            Claimants::Several(claims) => {
+                if let Err(position) = claims.binary_search(&claim) {
+                    claims.insert(position, claim);
+                }
             }
         }
     }
 
-    fn touch(&mut self, place: Place) {
-        if !self.touched.contains_key(&place) {
-            let owner = self.owner(&place).cloned();
-            self.touched.insert(place, owner);
+    pub(super) fn remove(&mut self, place: Place, key: &PortKey) {
+        match self.places.get_mut(&place) {
+            Some(Claimants::One(claim)) if *claim.key == *key => {
+                if let Some(Claimants::One(claim)) = self.places.remove(&place) {
+                    // Another may take the place in the same batch: then it changed hands.
+                    self.touched.entry(place).or_insert(Some(claim));
+                }
+            }
+            Some(Claimants::Several(claims)) => {
+                let before = claims.first().cloned();
+                self.touched.entry(place).or_insert(before);
+                claims.retain(|claim| *claim.key != *key);
+                if let [claim] = &mut claims[..] {
+                    let claim = claim.clone();
+                    self.places.insert(place, Claimants::One(claim));
+                }
+            }
+            Some(Claimants::One(_)) | None => {}
         }
     }
 
-    /// The ServicePorts that lost or won a place since the last call.
-    pub(super) fn settle(&mut self) -> Vec<Arc<PortKey>> {
+    /// The Services that a change of owner since the last call concerns: who lost the place, and all who
+    /// claim it now, for those who do not have it are told who does.
+    pub(super) fn settle(&mut self) -> Vec<ServiceNumber> {
         let mut moved = Vec::new();
         for (place, before) in core::mem::take(&mut self.touched) {
-            let after = self.owner(&place).cloned();
-            if before != after {
-                moved.extend(before);
-                moved.extend(after);
+            let after = self.places.get(&place);
+            let owner = after.and_then(Claimants::owner);
+            if before.as_ref().map(|claim| &claim.key) == owner.map(|claim| &claim.key) {
+                continue;
+            }
+            moved.extend(before.map(|claim| claim.service));
+            match after {
+                Some(Claimants::One(claim)) => moved.push(claim.service),
+                Some(Claimants::Several(claims)) => {
+                    moved.extend(claims.iter().map(|claim| claim.service));
+                }
+                None => {}
             }
         }
         moved

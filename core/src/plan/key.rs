@@ -21,15 +21,6 @@ pub struct PortKey {
 }
 
 impl PortKey {
-    /// Sorts before all others.
-    pub(super) const LEAST: Self = Self {
-        namespace: String::new(),
-        name: String::new(),
-        port_name: String::new(),
-        protocol: Protocol::Tcp,
-        family: Family::Ipv4,
-    };
-
     /// The Service's key.
     #[must_use]
     pub fn service(&self) -> ObjectKey {

@@ -1,23 +1,31 @@
-//! Which keys changed in which generation, so that any reader can follow from where it stands.
+//! What changed in which generation, so that any reader can follow from where it stands.
 
-use super::{Change, Changes, Plan, PortKey};
+use super::{Change, Changes, Plan, PortKey, PortPlan};
 use crate::net::Generation;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Removals are remembered at least this many.
 const REMOVALS_KEPT: usize = 4096;
 
+/// When something changed: the generation, and its place among all changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Stamp {
+    generation: u64,
+    sequence: u64,
+}
+
 /// The newest change of each key: as large as the plan, plus a bounded number of removals. A reader asks from
 /// any generation; only one that has missed removals no longer remembered is given the whole plan.
 #[derive(Debug, Default)]
 pub(super) struct ChangeLog {
     generation: u64,
-    put: BTreeMap<Arc<PortKey>, u64>,
-    removed: BTreeMap<Arc<PortKey>, u64>,
-    by_generation: BTreeSet<(u64, Arc<PortKey>)>,
-    removed_by_generation: BTreeSet<(u64, Arc<PortKey>)>,
+    sequence: u64,
+    put: BTreeMap<Stamp, (Arc<PortKey>, Arc<PortPlan>)>,
+    removed: BTreeMap<Stamp, Arc<PortKey>>,
+    /// The same by key.
+    removed_keys: BTreeMap<Arc<PortKey>, Stamp>,
     node: u64,
     /// Removals up to this generation are forgotten.
     forgotten: u64,
@@ -40,69 +48,87 @@ impl ChangeLog {
 
     /// Has anything been recorded in this generation?
     pub(super) fn changed_now(&self) -> bool {
-        let now = |set: &BTreeSet<(u64, Arc<PortKey>)>| {
-            set.last()
-                .is_some_and(|(generation, _)| *generation == self.generation)
-        };
-        self.node == self.generation || now(&self.by_generation) || now(&self.removed_by_generation)
+        let now =
+            |stamp: Option<&Stamp>| stamp.is_some_and(|stamp| stamp.generation == self.generation);
+        self.node == self.generation
+            || now(self.put.last_key_value().map(|(stamp, _)| stamp))
+            || now(self.removed.last_key_value().map(|(stamp, _)| stamp))
     }
 
     pub(super) const fn node(&mut self) {
         self.node = self.generation;
     }
 
-    pub(super) fn put(&mut self, key: &Arc<PortKey>) {
-        self.forget(key);
-        self.put.insert(Arc::clone(key), self.generation);
-        self.by_generation
-            .insert((self.generation, Arc::clone(key)));
+    const fn stamp(&mut self) -> Stamp {
+        self.sequence = self.sequence.saturating_add(1);
+        Stamp {
+            generation: self.generation,
+            sequence: self.sequence,
+        }
     }
 
-    pub(super) fn remove(&mut self, key: &Arc<PortKey>) {
-        self.forget(key);
-        self.removed.insert(Arc::clone(key), self.generation);
-        self.removed_by_generation
-            .insert((self.generation, Arc::clone(key)));
+    /// A ServicePort is new or different; `before` is the stamp of its last change.
+    pub(super) fn put(
+        &mut self,
+        key: &Arc<PortKey>,
+        plan: &Arc<PortPlan>,
+        before: Option<Stamp>,
+    ) -> Stamp {
+        match before {
+            Some(before) => {
+                self.put.remove(&before);
+            }
+            // It may have been here, and gone.
+            None if !self.removed_keys.is_empty() => {
+                if let Some(removal) = self.removed_keys.remove(key) {
+                    self.removed.remove(&removal);
+                }
+            }
+            None => {}
+        }
+        let stamp = self.stamp();
+        self.put.insert(stamp, (Arc::clone(key), Arc::clone(plan)));
+        stamp
+    }
+
+    /// A ServicePort is gone; `before` is the stamp of its last change.
+    pub(super) fn remove(&mut self, key: &Arc<PortKey>, before: Stamp) {
+        self.put.remove(&before);
+        let stamp = self.stamp();
+        self.removed.insert(stamp, Arc::clone(key));
+        self.removed_keys.insert(Arc::clone(key), stamp);
         while self.removed.len() > REMOVALS_KEPT.max(self.put.len()) {
-            let Some((generation, key)) = self.removed_by_generation.pop_first() else {
+            let Some((stamp, key)) = self.removed.pop_first() else {
                 return;
             };
-            self.removed.remove(&key);
-            self.forgotten = generation;
-        }
-    }
-
-    fn forget(&mut self, key: &Arc<PortKey>) {
-        if let Some(generation) = self.put.remove(key) {
-            self.by_generation.remove(&(generation, Arc::clone(key)));
-        }
-        if let Some(generation) = self.removed.remove(key) {
-            self.removed_by_generation
-                .remove(&(generation, Arc::clone(key)));
+            self.removed_keys.remove(&key);
+            self.forgotten = stamp.generation;
         }
     }
 
     pub(super) fn since(&self, since: Generation, plan: &Plan) -> Changes {
         let since = since.0;
         let full = since == 0 || since < self.forgotten || since > self.generation;
+        let later = Stamp {
+            generation: since.saturating_add(1),
+            sequence: 0,
+        };
         let mut changes = Vec::new();
         if !full {
-            let after = after(since);
-            let removed = self.removed_by_generation.range(after..);
+            let removed = self.removed.range(later..);
             changes.extend(removed.map(|(_, key)| Change::Remove(Arc::clone(key))));
         }
         if full || self.node > since {
             changes.push(Change::Node(plan.node().clone()));
         }
-        let put = |key: &Arc<PortKey>| {
-            let port = plan.ports().get(key)?;
-            Some(Change::Put(Arc::clone(key), Arc::clone(port)))
+        let put = |(key, port): (&Arc<PortKey>, &Arc<PortPlan>)| {
+            Change::Put(Arc::clone(key), Arc::clone(port))
         };
         if full {
-            changes.extend(plan.ports().keys().filter_map(put));
+            changes.extend(plan.ports().iter().map(put));
         } else {
-            let keys = self.by_generation.range(after(since)..);
-            changes.extend(keys.filter_map(|(_, key)| put(key)));
+            let ports = self.put.range(later..);
+            changes.extend(ports.map(|(_, (key, port))| put((key, port))));
         }
         Changes {
             to: self.generation(),
@@ -110,9 +136,4 @@ impl ChangeLog {
             changes,
         }
     }
-}
-
-/// The least entry of a later generation.
-fn after(generation: u64) -> (u64, Arc<PortKey>) {
-    (generation.saturating_add(1), Arc::new(PortKey::LEAST))
 }

@@ -25,6 +25,6 @@ pub use changes::{Change, Changes};
 pub use config::{LocalDetector, NodeConfig, NodePortAddresses};
 pub use key::PortKey;
 pub use plan::{FrontendPlan, Plan};
-pub(crate) use planner::{Objects, Planner, ServiceObjects};
+pub(crate) use planner::{Objects, Planner, ServiceNumber, ServiceObjects};
 pub(crate) use policy::Policy;
 pub use port::{ClusterReason, EndpointPlan, EndpointState, HealthCheck, LocalReason, PortPlan};

@@ -1,9 +1,9 @@
 //! Keeps a plan up to date: a changed Service costs what its own ports cost.
 
-use super::claims::{Claims, Place};
+use super::claims::{Claim, Claims, Place};
 use super::endpoints::{categorize, local_ready_count, visible};
 use super::frontends::{WantedPort, reject, wanted_ports};
-use super::log::ChangeLog;
+use super::log::{ChangeLog, Stamp};
 use super::policy::Policy;
 use super::{Changes, HealthCheck, Plan, PortKey, PortPlan, validity};
 use crate::model::{EndpointSlice, Kind, ObjectKey, Rejection, Service, TrafficPolicy};
@@ -14,6 +14,11 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+
+/// Numbers the Services that a store has objects of. A number stands for one Service until the planner has
+/// been told that no object of it is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ServiceNumber(pub(crate) u32);
 
 /// The objects of one Service.
 #[derive(Debug)]
@@ -29,7 +34,7 @@ pub(crate) struct ServiceObjects<'store> {
 /// Where the planner reads objects.
 pub(crate) trait Objects {
     /// Those of one Service.
-    fn of_service(&self, key: &ObjectKey) -> ServiceObjects<'_>;
+    fn of_service(&self, number: ServiceNumber) -> ServiceObjects<'_>;
 }
 
 /// What was concluded for one Service.
@@ -37,6 +42,8 @@ pub(crate) trait Objects {
 struct Conclusions {
     created: Option<i64>,
     wanted: Vec<WantedPort>,
+    /// What stands in the plan.
+    planned: Vec<Planned>,
     cluster_ips: Vec<IpAddr>,
     /// Sorted, each once.
     endpoint_addresses: Vec<IpAddr>,
@@ -44,6 +51,14 @@ struct Conclusions {
     own_rejections: Vec<Rejection>,
     /// All.
     rejections: Vec<Rejection>,
+}
+
+/// A ServicePort that stands in the plan.
+#[derive(Debug, Clone)]
+struct Planned {
+    key: Arc<PortKey>,
+    plan: Arc<PortPlan>,
+    stamp: Stamp,
 }
 
 /// The plan, and what is needed to change it in O(change).
@@ -56,8 +71,11 @@ pub(crate) struct Planner {
     /// How many Services have a ClusterIP.
     cluster_ips: BTreeMap<IpAddr, u32>,
     /// Services by the addresses of their endpoints.
-    by_endpoint: BTreeSet<(IpAddr, Arc<ObjectKey>)>,
-    conclusions: BTreeMap<Arc<ObjectKey>, Conclusions>,
+    by_endpoint: BTreeSet<(IpAddr, ServiceNumber)>,
+    /// By [`ServiceNumber`].
+    conclusions: Vec<Conclusions>,
+    /// To be put into the plan when all Services are concluded.
+    new_ports: Vec<(Arc<PortKey>, Arc<PortPlan>)>,
 }
 
 impl Planner {
@@ -74,7 +92,7 @@ impl Planner {
     }
 
     pub(crate) fn rejections(&self) -> impl Iterator<Item = &Rejection> {
-        let all = self.conclusions.values();
+        let all = self.conclusions.iter();
         all.flat_map(|conclusions| &conclusions.rejections)
     }
 
@@ -84,8 +102,8 @@ impl Planner {
         &mut self,
         objects: &impl Objects,
         policy: Option<Policy>,
-        changed: BTreeSet<Arc<ObjectKey>>,
-    ) -> BTreeSet<Arc<ObjectKey>> {
+        changed: &[ServiceNumber],
+    ) -> Vec<ServiceNumber> {
         let before = self.log.generation();
         self.log.advance();
         if let Some(policy) = policy {
@@ -95,16 +113,22 @@ impl Planner {
             }
             self.policy = policy;
         }
-        let mut affected = BTreeSet::new();
-        for key in &changed {
-            self.gather(key, &objects.of_service(key), &mut affected);
+        let mut affected = changed.to_vec();
+        for number in changed {
+            self.gather(*number, &objects.of_service(*number), &mut affected);
         }
-        for port in self.claims.settle() {
-            affected.insert(Arc::new(port.service()));
+        affected.extend(self.claims.settle());
+        affected.sort_unstable();
+        affected.dedup();
+        for number in &affected {
+            self.conclude(*number, &objects.of_service(*number));
         }
-        affected.extend(changed);
-        for key in &affected {
-            self.conclude(key, &objects.of_service(key));
+        let new_ports = core::mem::take(&mut self.new_ports);
+        if self.plan.ports.is_empty() {
+            // Sorting all at once is several times as fast as inserting one by one.
+            self.plan.ports = new_ports.into_iter().collect();
+        } else {
+            self.plan.ports.extend(new_ports);
         }
         if !self.log.changed_now() {
             self.log.retreat(before);
@@ -115,9 +139,9 @@ impl Planner {
     /// First step: what this Service claims, and which others that touches.
     fn gather(
         &mut self,
-        key: &Arc<ObjectKey>,
+        number: ServiceNumber,
         objects: &ServiceObjects<'_>,
-        affected: &mut BTreeSet<Arc<ObjectKey>>,
+        affected: &mut Vec<ServiceNumber>,
     ) {
         let mut next = Conclusions::default();
         if let Some(service) = objects.service {
@@ -132,23 +156,34 @@ impl Planner {
             }
         }
         next.endpoint_addresses = endpoint_addresses(&objects.slices);
-        let old = self.conclusions.remove(key).unwrap_or_default();
-        self.claim(&old, &next);
+        let mut old = self.take(number);
+        self.claim(number, &old, &next);
         self.index_cluster_ips(&old, &next, affected);
-        self.index_endpoints(key, &old, &next);
-        // What is planned now stays known until the second step compares.
-        let gone = old
-            .wanted
-            .into_iter()
-            .filter(|port| !next.wanted.iter().any(|other| other.key == port.key));
-        let gone: Vec<Arc<PortKey>> = gone.map(|port| port.key).collect();
-        self.remove_ports(&gone);
-        if objects.service.is_some() || !objects.slices.is_empty() {
-            self.conclusions.insert(Arc::clone(key), next);
+        self.index_endpoints(number, &old, &next);
+        let wanted = |key: &PortKey| next.wanted.iter().any(|port| *port.key == *key);
+        let (kept, gone) = old.planned.drain(..).partition(|port| wanted(&port.key));
+        next.planned = kept;
+        self.remove_ports(gone);
+        self.give(number, next);
+    }
+
+    fn take(&mut self, number: ServiceNumber) -> Conclusions {
+        let place = self.conclusions.get_mut(number.0 as usize);
+        place.map(core::mem::take).unwrap_or_default()
+    }
+
+    fn give(&mut self, number: ServiceNumber, conclusions: Conclusions) {
+        let position = number.0 as usize;
+        if self.conclusions.len() <= position {
+            let len = position.saturating_add(1);
+            self.conclusions.resize_with(len, Conclusions::default);
+        }
+        if let Some(place) = self.conclusions.get_mut(position) {
+            *place = conclusions;
         }
     }
 
-    fn claim(&mut self, old: &Conclusions, next: &Conclusions) {
+    fn claim(&mut self, number: ServiceNumber, old: &Conclusions, next: &Conclusions) {
         if old.wanted == next.wanted && old.created == next.created {
             return;
         }
@@ -159,8 +194,8 @@ impl Planner {
         }
         for port in &next.wanted {
             for frontend in &port.frontends {
-                self.claims
-                    .add(place(port, frontend), next.created, &port.key);
+                let claim = Claim::new(next.created, &port.key, number);
+                self.claims.add(place(port, frontend), claim);
             }
         }
     }
@@ -169,7 +204,7 @@ impl Planner {
         &mut self,
         old: &Conclusions,
         next: &Conclusions,
-        affected: &mut BTreeSet<Arc<ObjectKey>>,
+        affected: &mut Vec<ServiceNumber>,
     ) {
         if old.cluster_ips == next.cluster_ips {
             return;
@@ -187,36 +222,32 @@ impl Planner {
             }
         }
         for address in old.cluster_ips.iter().chain(&next.cluster_ips) {
-            let least = (*address, Arc::new(ObjectKey::default()));
-            let same = self.by_endpoint.range(least..);
-            let same = same.take_while(|(endpoint, _)| endpoint == address);
-            affected.extend(same.map(|(_, service)| Arc::clone(service)));
+            let all = (*address, ServiceNumber(0))..=(*address, ServiceNumber(u32::MAX));
+            let same = self.by_endpoint.range(all);
+            affected.extend(same.map(|(_, service)| *service));
         }
     }
 
-    fn index_endpoints(&mut self, key: &Arc<ObjectKey>, old: &Conclusions, next: &Conclusions) {
+    fn index_endpoints(&mut self, number: ServiceNumber, old: &Conclusions, next: &Conclusions) {
         let (old, next) = (&old.endpoint_addresses, &next.endpoint_addresses);
         for address in old.iter().filter(|ip| next.binary_search(ip).is_err()) {
-            self.by_endpoint.remove(&(*address, Arc::clone(key)));
+            self.by_endpoint.remove(&(*address, number));
         }
         for address in next.iter().filter(|ip| old.binary_search(ip).is_err()) {
-            self.by_endpoint.insert((*address, Arc::clone(key)));
+            self.by_endpoint.insert((*address, number));
         }
     }
 
-    fn remove_ports(&mut self, gone: &[Arc<PortKey>]) {
-        for key in gone {
-            if self.plan.ports.remove(key).is_some() {
-                self.log.remove(key);
-            }
+    fn remove_ports(&mut self, gone: Vec<Planned>) {
+        for port in gone {
+            self.plan.ports.remove(&port.key);
+            self.log.remove(&port.key, port.stamp);
         }
     }
 
     /// Second step, when all claims are known: the plan of each port.
-    fn conclude(&mut self, key: &Arc<ObjectKey>, objects: &ServiceObjects<'_>) {
-        let Some(mut conclusions) = self.conclusions.remove(key) else {
-            return;
-        };
+    fn conclude(&mut self, number: ServiceNumber, objects: &ServiceObjects<'_>) {
+        let mut conclusions = self.take(number);
         conclusions
             .rejections
             .clone_from(&conclusions.own_rejections);
@@ -228,30 +259,36 @@ impl Planner {
                 local_endpoints: local_ready_count(&self.policy, &objects.slices, sound),
             });
             for port in &conclusions.wanted {
-                let plan = self.port_plan(
-                    service,
-                    port,
-                    objects,
-                    health_check,
-                    &mut conclusions.rejections,
-                );
-                self.put(port, plan);
+                let rejections = &mut conclusions.rejections;
+                let plan = self.port_plan(service, port, objects, health_check, rejections);
+                self.put(&port.key, plan, &mut conclusions.planned);
             }
         }
         conclusions.rejections.sort_unstable();
         conclusions.rejections.dedup();
-        self.conclusions.insert(Arc::clone(key), conclusions);
+        self.give(number, conclusions);
     }
 
-    fn put(&mut self, port: &WantedPort, plan: PortPlan) {
-        let before = self.plan.ports.get_key_value(&port.key);
-        let key = match before {
-            Some((_, before)) if **before == plan => return,
-            Some((key, _)) => Arc::clone(key),
-            None => Arc::clone(&port.key),
-        };
-        self.log.put(&key);
-        self.plan.ports.insert(key, Arc::new(plan));
+    fn put(&mut self, key: &Arc<PortKey>, plan: PortPlan, planned: &mut Vec<Planned>) {
+        let before = planned.iter_mut().find(|port| port.key == *key);
+        if let Some(before) = before {
+            if *before.plan == plan {
+                return;
+            }
+            before.plan = Arc::new(plan);
+            before.stamp = self.log.put(&before.key, &before.plan, Some(before.stamp));
+            let new = (Arc::clone(&before.key), Arc::clone(&before.plan));
+            self.new_ports.push(new);
+            return;
+        }
+        let plan = Arc::new(plan);
+        let stamp = self.log.put(key, &plan, None);
+        self.new_ports.push((Arc::clone(key), Arc::clone(&plan)));
+        planned.push(Planned {
+            key: Arc::clone(key),
+            plan,
+            stamp,
+        });
     }
 
     fn port_plan(
@@ -354,8 +391,10 @@ impl Planner {
     }
 
     /// Of these Services.
-    pub(crate) fn rejections_of(&self, services: &BTreeSet<Arc<ObjectKey>>) -> Vec<Rejection> {
-        let conclusions = services.iter().filter_map(|key| self.conclusions.get(key));
+    pub(crate) fn rejections_of(&self, services: &[ServiceNumber]) -> Vec<Rejection> {
+        let conclusions = services
+            .iter()
+            .filter_map(|number| self.conclusions.get(number.0 as usize));
         conclusions
             .flat_map(|conclusions| conclusions.rejections.iter().cloned())
             .collect()

@@ -168,3 +168,18 @@ fn a_slice_whose_label_changes_moves_to_the_other_service() {
         );
     });
 }
+
+#[test]
+fn of_three_the_two_that_lose_are_told_of_the_same_owner() {
+    both(|world| {
+        let mut node = node_with(config());
+        node.apply([Object::Service(named(world, "youngest", Some(30), 3))]);
+        node.apply([Object::Service(named(world, "younger", Some(20), 2))]);
+        node.apply([Object::Service(named(world, "oldest", Some(10), 1))]);
+        assert_eq!(node.rejections().count(), 4);
+        assert!(
+            node.rejections()
+                .all(|one| one.rule.contains("Service default/oldest"))
+        );
+    });
+}

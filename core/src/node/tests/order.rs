@@ -138,7 +138,6 @@ fn sorted_rejections(node: &Node) -> Vec<Rejection> {
     rejections
 }
 
-/// Bytes of the table's every answer, without ids.
 fn fresh(config: NodeConfig, objects: impl Iterator<Item = Object>) -> Node {
     let mut node = node_with(config);
     node.apply(objects);
