@@ -62,6 +62,18 @@ pub enum Loss {
         /// The system's answer.
         why: String,
     },
+    /// The MTU could not be set.
+    Mtu {
+        /// The MTU asked for, in bytes.
+        wanted: u32,
+        /// The system's answer.
+        why: String,
+    },
+    /// The interface could not be set up.
+    Up {
+        /// The system's answer.
+        why: String,
+    },
     /// The interface goes when the process does.
     Persistence {
         /// The system's answer.
@@ -106,6 +118,18 @@ impl fmt::Display for Loss {
                 f,
                 "no UDP segmentation offload ({why}; Linux has it since 6.2): the kernel segments those itself"
             ),
+            Self::Mtu { wanted, why } => {
+                write!(
+                    f,
+                    "the MTU is not set to {wanted} ({why}): set it by other means, if it must be"
+                )
+            }
+            Self::Up { why } => {
+                write!(
+                    f,
+                    "the interface is not set up ({why}): set it up by other means, if it is down"
+                )
+            }
             Self::Persistence { why } => {
                 write!(
                     f,

@@ -3,6 +3,7 @@
 //! Linux grants everything since 6.2. gVisor refuses the virtio header and several queues with `EINVAL`; an
 //! older kernel refuses some offloads. Nothing of that is an error: see [`Tun::losses`].
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use std::fs::File;
@@ -279,27 +280,61 @@ impl Tun {
         }
     }
 
-    fn configure(&self, options: &TunOptions) -> Result<(), OpenError> {
-        if options.mtu.is_none() && !options.up {
-            return Ok(());
-        }
-        let failed = |operation| move |error| SystemError::new(&self.name, operation, error);
-        let socket = sys::control_socket().map_err(failed("socket(AF_INET, SOCK_DGRAM)"))?;
-        let mut request = InterfaceRequest::new(&self.name)
-            .ok_or_else(|| unsuitable(&self.name, "interface names have at most 15 bytes"))?;
+    /// Sets MTU and state. Where interface ioctls do not exist (gVisor), the host must use netlink.
+    fn configure(&mut self, options: &TunOptions) -> Result<(), OpenError> {
         if let Some(mtu) = options.mtu {
-            request.set_mtu(mtu);
-            sys::interface_ioctl(&socket, libc::SIOCSIFMTU, &mut request)
-                .map_err(failed("SIOCSIFMTU"))?;
+            let set = self.set_mtu(mtu);
+            self.lose_if_refused(set, |why| Loss::Mtu { wanted: mtu, why })?;
         }
         if options.up {
-            sys::interface_ioctl(&socket, libc::SIOCGIFFLAGS, &mut request)
-                .map_err(failed("SIOCGIFFLAGS"))?;
-            request.set_flags(request.flags() | libc::IFF_UP as u16);
-            sys::interface_ioctl(&socket, libc::SIOCSIFFLAGS, &mut request)
-                .map_err(failed("SIOCSIFFLAGS"))?;
+            let set = self.set_up();
+            self.lose_if_refused(set, |why| Loss::Up { why })?;
         }
         Ok(())
+    }
+
+    fn lose_if_refused(
+        &mut self,
+        result: Result<(), SystemError>,
+        loss: impl FnOnce(String) -> Loss,
+    ) -> Result<(), OpenError> {
+        match result {
+            Err(error) if is_refusal(&error.source) => {
+                self.losses
+                    .push(loss(format!("{}: {}", error.operation, error.source)));
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn set_mtu(&self, mtu: u32) -> Result<(), SystemError> {
+        let mut request = self.interface_request();
+        request.set_mtu(mtu);
+        self.interface_ioctl(libc::SIOCSIFMTU, "SIOCSIFMTU", &mut request)
+    }
+
+    fn set_up(&self) -> Result<(), SystemError> {
+        let mut request = self.interface_request();
+        self.interface_ioctl(libc::SIOCGIFFLAGS, "SIOCGIFFLAGS", &mut request)?;
+        request.set_flags(request.flags() | libc::IFF_UP as u16);
+        self.interface_ioctl(libc::SIOCSIFFLAGS, "SIOCSIFFLAGS", &mut request)
+    }
+
+    /// The kernel gave the name, so it is not too long for it.
+    fn interface_request(&self) -> InterfaceRequest {
+        InterfaceRequest::new(&self.name).unwrap_or(InterfaceRequest::EMPTY)
+    }
+
+    fn interface_ioctl(
+        &self,
+        operation: libc::Ioctl,
+        name: &'static str,
+        request: &mut InterfaceRequest,
+    ) -> Result<(), SystemError> {
+        sys::control_socket()
+            .and_then(|socket| sys::interface_ioctl(&socket, operation, request))
+            .map_err(|error| SystemError::new(&self.name, name, error))
     }
 }
 
