@@ -31,6 +31,8 @@ const THERE: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2)),
     IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 2)),
 ];
+/// Set for the part of this test that runs inside gVisor.
+const IN_GVISOR: &str = "PORTOLAN_TEST_IN_GVISOR";
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs `test` in a thread with a network namespace of its own, which goes with the thread's last socket.
@@ -54,6 +56,10 @@ fn in_namespace(name: &str, test: impl FnOnce() + Send + 'static) {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
+fn in_gvisor() -> bool {
+    std::env::var_os(IN_GVISOR).is_some()
+}
+
 fn ip(arguments: &str) {
     let done = Command::new("ip")
         .args(arguments.split(' '))
@@ -70,6 +76,9 @@ fn address(device: &str) {
     ip(&format!("link set {device} up"));
     ip(&format!("addr add {}/24 dev {device}", HERE[0]));
     ip(&format!("-6 addr add {}/64 dev {device} nodad", HERE[1]));
+    if in_gvisor() {
+        return;
+    }
     // The kernel makes the route to an IPv6 address of its own a moment later, in a work queue.
     let own = format!("{:032x} 80 ", 0xfd09_u128 << 112 | 1);
     for _ in 0..500 {
@@ -190,8 +199,8 @@ fn tcp_delivers(len: usize) {
     }
 }
 
-/// Sends `sizes`, one datagram each, and one long datagram to be segmented.
-fn udp_delivers(sizes: &[usize]) {
+/// Sends `sizes`, one datagram each, and if `segments` one long datagram to be segmented.
+fn udp_delivers(sizes: &[usize], segments: bool) {
     for (here, there) in HERE.into_iter().zip(THERE) {
         let server = UdpSocket::bind((here, 0)).expect("a port");
         let client = UdpSocket::bind((here, 0)).expect("a port");
@@ -209,20 +218,25 @@ fn udp_delivers(sizes: &[usize]) {
             assert!(buffer[..len] == sent, "{here}: {size} bytes, not {len}");
             assert_eq!(from.ip(), there);
         }
-        segment_datagrams(&client, 1400);
-        let sent = pattern(1400 * 40 + 33);
-        client
-            .send_to(&sent, (there, port))
-            .expect("the long datagram goes out");
-        for expected in sent.chunks(1400) {
-            let (len, _) = server
-                .recv_from(&mut buffer)
-                .expect("each segment comes back");
-            assert!(
-                buffer[..len] == *expected,
-                "{here}: a segment of {len} bytes"
-            );
+        if segments {
+            long_datagram_delivers(&client, &server, SocketAddr::new(there, port));
         }
+    }
+}
+
+/// Sends one datagram to be segmented, and expects its segments.
+fn long_datagram_delivers(client: &UdpSocket, server: &UdpSocket, to: SocketAddr) {
+    segment_datagrams(client, 1400);
+    let sent = pattern(1400 * 40 + 33);
+    client
+        .send_to(&sent, to)
+        .expect("the long datagram goes out");
+    let mut buffer = vec![0; 65_536];
+    for expected in sent.chunks(1400) {
+        let (len, _) = server
+            .recv_from(&mut buffer)
+            .expect("each segment comes back");
+        assert!(buffer[..len] == *expected, "{to}: a segment of {len} bytes");
     }
 }
 
@@ -256,7 +270,7 @@ fn with_offload_long_packets_go_through_whole() {
         assert!(tun.capabilities().virtio_header && tun.capabilities().tcp_segmentation);
         let udp_segmentation = tun.capabilities().udp_segmentation;
         let running = Swapping::start(tun, &RunOptions::default());
-        udp_delivers(&SIZES);
+        udp_delivers(&SIZES, true);
         let before = running
             .driver
             .stats()
@@ -289,7 +303,7 @@ fn without_virtio_header_everything_is_one_mtu_and_works() {
             assert!(!tun.capabilities().virtio_header);
             assert_eq!(tun.losses(), [], "what was not asked for is no loss");
             let running = Swapping::start(tun, &RunOptions::default());
-            udp_delivers(&SIZES);
+            udp_delivers(&SIZES, true);
             tcp_delivers(2 << 20);
             let (stats, longest) = running.stop();
             assert_eq!(longest, 1500);
@@ -310,7 +324,7 @@ fn software_finishes_what_the_output_does_not_take() {
             ..RunOptions::default()
         };
         let running = Swapping::start(open(true, 1), &options);
-        udp_delivers(&SIZES);
+        udp_delivers(&SIZES, true);
         tcp_delivers(4 << 20);
         let (stats, longest) = running.stop();
         assert!(longest > 20_000, "the longest packet had {longest} bytes");
@@ -331,7 +345,7 @@ fn two_queues_share_the_work() {
         let running = Swapping::start(tun, &RunOptions::default());
         tcp_delivers(1 << 20);
         for size in 1..40 {
-            udp_delivers(&[size]);
+            udp_delivers(&[size], false);
         }
         let queues: Vec<_> = running.driver.stats().collect();
         assert!(
@@ -420,4 +434,70 @@ fn a_deleted_interface_ends_the_driver_by_name() {
 fn a_name_that_is_too_long_is_refused_by_name() {
     let error = Tun::open(&TunOptions::new("a-name-of-16-byt")).expect_err("too long");
     assert!(error.to_string().contains("a-name-of-16-byt"), "{error}");
+}
+
+#[test]
+fn in_gvisor_the_device_degrades_by_itself() {
+    if in_gvisor() {
+        return degraded();
+    }
+    let test = std::env::current_exe().expect("this test's own path");
+    let done = Command::new("runsc")
+        .args(["--network=none", "--platform=ptrace", "do", "env"])
+        .arg(format!("{IN_GVISOR}=1"))
+        .arg(test)
+        .args([
+            "--exact",
+            "in_gvisor_the_device_degrades_by_itself",
+            "--nocapture",
+        ])
+        .output();
+    match done {
+        Err(error) => {
+            eprintln!("SKIPPED in_gvisor_the_device_degrades_by_itself: runsc: {error}");
+        }
+        Ok(done) => {
+            let said = String::from_utf8_lossy(&done.stdout);
+            let errors = String::from_utf8_lossy(&done.stderr);
+            if said.contains("running 1 test") {
+                assert!(
+                    done.status.success() && said.contains("1 passed"),
+                    "{said}{errors}"
+                );
+            } else {
+                eprintln!("SKIPPED in_gvisor_the_device_degrades_by_itself: runsc: {errors}");
+            }
+        }
+    }
+}
+
+/// What the test above runs inside gVisor, which has neither virtio header nor several queues.
+fn degraded() {
+    let tun = open(true, 2);
+    let capabilities = tun.capabilities();
+    assert!(
+        capabilities.queues == 1 && !capabilities.virtio_header,
+        "{capabilities:?}"
+    );
+    for loss in tun.losses() {
+        eprintln!("{loss}");
+    }
+    let lost = |what: fn(&Loss) -> bool| tun.losses().iter().any(what);
+    assert!(lost(|loss| matches!(loss, Loss::VirtioHeader { .. })));
+    assert!(lost(|loss| matches!(
+        loss,
+        Loss::Queues {
+            wanted: 2,
+            granted: 1,
+            ..
+        }
+    )));
+    let running = Swapping::start(tun, &RunOptions::default());
+    udp_delivers(&SIZES, false);
+    tcp_delivers(1 << 20);
+    let (stats, longest) = running.stop();
+    assert!(
+        longest <= 1500 && stats.failed_writes == 0,
+        "{longest} {stats:?}"
+    );
 }
