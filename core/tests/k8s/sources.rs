@@ -259,6 +259,14 @@ fn bombs_cost_their_own_document_only() {
         ("nested aliases", nested_aliases),
         ("many aliases of a long text", fat_aliases),
         ("deep JSON", "[".repeat(1 << 20)),
+        (
+            "deep JSON that is whole",
+            "[".repeat(1 << 18) + &"]".repeat(1 << 18),
+        ),
+        (
+            "lists in lists",
+            r#"{"kind":"List","items":["#.repeat(1 << 12) + &"]}".repeat(1 << 12),
+        ),
         ("deep JSON objects", "{\"a\":".repeat(1 << 18)),
         ("deep flow YAML", format!("a: {}", "[".repeat(1 << 20))),
         (
