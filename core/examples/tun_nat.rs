@@ -8,14 +8,17 @@
 #![cfg(target_os = "linux")]
 
 use core::error::Error;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use std::io::{self, BufRead, Write};
+use std::sync::Arc;
 
-use portolan::dataplane::{Descriptor, Verdict};
-use portolan::driver::{Driver, QueueStats, RunOptions, Tun, TunOptions};
-use portolan::net::{Address, Instant, Tuple};
-use portolan::packet::{self, Headers, Offload, Parsed, Rewrite};
+use portolan::dataplane::{Config, Dataplane, Descriptor, NewWorkerError};
+use portolan::driver::{self, Driver, QueueStats, RunOptions, Tun, TunOptions};
+use portolan::net::{Instant, Protocol, ServiceId};
+use portolan::service::{
+    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, ServiceSpec, SourceRule,
+};
 
 struct Options {
     tun: TunOptions,
@@ -53,32 +56,30 @@ fn options() -> Result<Options, Box<dyn Error>> {
     })
 }
 
-fn translate<A: Address>(
-    packet: &mut [u8],
-    headers: &Headers<A>,
-    offload: &Offload,
-    services: &[(SocketAddr, SocketAddr)],
-) -> Verdict {
-    let from = headers.tuple;
-    let source: IpAddr = from.source.into();
-    let destination: IpAddr = from.destination.into();
-    let mut to: Tuple<A> = from;
-    for (frontend, endpoint) in services {
-        if (destination, from.destination_port) == (frontend.ip(), frontend.port()) {
-            to.destination = A::from_ip(endpoint.ip()).unwrap_or(from.destination);
-            to.destination_port = endpoint.port();
-        }
-        if (source, from.source_port) == (endpoint.ip(), endpoint.port()) {
-            to.source = A::from_ip(frontend.ip()).unwrap_or(from.source);
-            to.source_port = frontend.port();
-        }
-    }
-    if to == from {
-        return Verdict::Pass;
-    }
-    match packet::rewrite(packet, headers, &Rewrite::new(&from, &to), offload) {
-        Ok(()) => Verdict::Forward,
-        Err(_) => Verdict::Drop,
+/// The ServicePort that is served at `frontend` by `endpoint` alone, without masquerading.
+fn service(frontend: SocketAddr, endpoint: SocketAddr) -> ServiceSpec {
+    let rule = SourceRule {
+        set: EndpointSet::Cluster,
+        masquerade: false,
+    };
+    ServiceSpec {
+        protocol: Protocol::Tcp,
+        frontends: vec![Frontend {
+            address: frontend.ip(),
+            port: frontend.port(),
+            kind: FrontendKind::ClusterIp,
+            rules: [rule; 3],
+            source_ranges: Vec::new(),
+        }],
+        endpoints: vec![EndpointSpec {
+            address: endpoint.ip(),
+            port: endpoint.port(),
+            local: false,
+            in_cluster_set: true,
+            in_local_set: false,
+            tag: 0,
+        }],
+        affinity_seconds: None,
     }
 }
 
@@ -88,30 +89,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     for loss in tun.losses() {
         eprintln!("{}: {loss}", tun.name());
     }
-    let processors = (0..tun.capabilities().queues)
-        .map(|_| {
-            let services = services.clone();
-            move |_: Instant, frames: &mut [u8], descriptors: &mut [Descriptor]| {
-                for descriptor in descriptors {
-                    let start = descriptor.offset as usize;
-                    let packet = &mut frames[start..start + descriptor.len as usize];
-                    let offload = &descriptor.offload;
-                    let verdict = match packet::parse(packet, offload) {
-                        Parsed::Ipv4(headers) => translate(packet, &headers, offload, &services),
-                        Parsed::Ipv6(headers) => translate(packet, &headers, offload, &services),
-                        Parsed::NotOurs => Verdict::Pass,
-                        Parsed::Malformed(_) => Verdict::Drop,
-                    };
-                    descriptor.verdict = verdict as u8;
-                }
-            }
+    let mut dataplane = Dataplane::new(&Config::default())?;
+    let mut edits = (0..)
+        .zip(services)
+        .map(|(id, (frontend, endpoint))| {
+            Edit::Put(ServiceId(id), Arc::new(service(frontend, endpoint)))
         })
         .collect();
+    dataplane.publish(&mut edits)?;
+    let processors = (0..tun.capabilities().queues)
+        .map(|_| {
+            let mut worker = dataplane.worker()?;
+            Ok(
+                move |now: Instant, frames: &mut [u8], burst: &mut [Descriptor]| {
+                    worker.process_burst(now, frames, burst);
+                },
+            )
+        })
+        .collect::<Result<Vec<_>, NewWorkerError>>()?;
     let driver = Driver::start(tun, processors, &run)?;
     let mut output = io::stdout();
     writeln!(output, "ready")?;
     for line in io::stdin().lock().lines() {
         line?;
+        dataplane.poll(driver::now());
         if !driver.is_running() {
             break;
         }
