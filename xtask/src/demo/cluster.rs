@@ -14,6 +14,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -121,14 +122,11 @@ impl Cluster {
 
     /// Starts `command` of each node in that node's namespace, waits for its TUN and sends the
     /// node's packets through it.
-    pub(crate) fn divert(&mut self, command: impl Fn(&Node) -> Result<Vec<String>>) -> Result<()> {
+    pub(crate) fn divert(&mut self, command: impl Fn(&Node) -> Result<Command>) -> Result<()> {
         for node in &self.nodes {
-            let words = command(node)?;
-            let (program, arguments) = words.split_first().context("an empty command")?;
             let name = format!("portolan-{}", node.place.name);
-            let mut command = node.place.namespace.command(program);
             let log = self.directory.join(&name).with_extension("log");
-            let mut child = Running::start(&name, command.args(arguments), &log)?;
+            let mut child = Running::start(&name, &mut command(node)?, &log)?;
             process::until(&format!("{name} holds {TUN}"), START_LIMIT, || {
                 child
                     .check()

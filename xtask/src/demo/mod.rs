@@ -4,6 +4,7 @@ mod client;
 mod cluster;
 mod objects;
 pub(crate) mod pod;
+mod portolan;
 mod routing;
 mod scenarios;
 mod shares;
@@ -11,21 +12,19 @@ mod show;
 
 use std::fs;
 use std::path::Path;
-use std::process::{self, Command, ExitCode};
+use std::process::{self, ExitCode};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::{clock, interrupt, packages, workspace};
 use cluster::Cluster;
 use objects::Objects;
+use portolan::Portolan;
 use scenarios::Stage;
 use show::Show;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Start this on each node instead of `portolan run`; it must hold the TUN ptl0
-    #[arg(long, hide = true)]
-    forwarder: Option<String>,
     /// Show only the scenario of this number, 1 to 5; may be given several times
     #[arg(long)]
     scenario: Vec<usize>,
@@ -61,68 +60,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn show(arguments: &Arguments, work: &Path) -> Result<(u32, u32)> {
-    let portolan = if arguments.forwarder.is_none() {
-        build()?
-    } else {
-        String::new()
-    };
+    let portolan = Portolan::build(work)?;
     let objects = Objects::new(work)?;
     let mut cluster = Cluster::new(work)?;
-    cluster.divert(|node| {
-        if let Some(forwarder) = &arguments.forwarder {
-            let number = node.place.name.trim_start_matches("node-");
-            return Ok(format!("{forwarder} {number}")
-                .split(' ')
-                .map(str::to_owned)
-                .collect());
-        }
-        let description = objects.describe(node)?.to_string_lossy().into_owned();
-        let manifests = objects.directory().to_string_lossy().into_owned();
-        let words = [
-            &portolan,
-            "run",
-            "--node-config",
-            &description,
-            "--objects",
-            &manifests,
-        ];
-        Ok([&words[..], &["--tun", routing::TUN]]
-            .concat()
-            .into_iter()
-            .map(str::to_owned)
-            .collect())
-    })?;
+    cluster.divert(|node| portolan.run(node, &objects))?;
     let mut show = Show::default();
     let mut stage = Stage {
         cluster: &cluster,
         objects: &objects,
+        portolan: &portolan,
         show: &mut show,
     };
     scenarios::all(&mut stage, &arguments.scenario)?;
     cluster.check()?;
     Ok(show.totals())
-}
-
-/// Builds the command `portolan`, optimised, and says where it is.
-fn build() -> Result<String> {
-    println!("building portolan");
-    let arguments = [
-        "build",
-        "--release",
-        "--package",
-        "portolan",
-        "--features",
-        "cli",
-    ];
-    let status = Command::new(workspace::cargo())
-        .current_dir(workspace::root())
-        .args(arguments)
-        .args(["--bin", "portolan"])
-        .status()
-        .context("running cargo build")?;
-    ensure!(status.success(), "portolan does not build");
-    Ok(workspace::target()
-        .join("release/portolan")
-        .to_string_lossy()
-        .into_owned())
 }

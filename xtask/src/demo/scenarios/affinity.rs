@@ -75,6 +75,7 @@ fn switched(stage: &mut Stage<'_>) -> Result<()> {
         cluster,
         objects,
         show,
+        ..
     } = stage;
     let (node_1, _) = cluster.nodes();
     let (client, to) = (&node_1.client, "10.96.0.30:80");
@@ -98,6 +99,7 @@ fn pod_removed(stage: &mut Stage<'_>) -> Result<()> {
         cluster,
         objects,
         show,
+        ..
     } = stage;
     let (node_1, _) = cluster.nodes();
     let (client, to) = (&node_1.client, "10.96.0.30:80");

@@ -14,6 +14,7 @@ pub(super) fn show(stage: &mut Stage<'_>) -> Result<()> {
         cluster,
         objects,
         show,
+        ..
     } = stage;
     let (node_1, node_2) = cluster.nodes();
     show.scenario("2  internalTrafficPolicy: rs-me-exists-demo, whose two pods are on node-1");
@@ -63,5 +64,30 @@ pub(super) fn show(stage: &mut Stage<'_>) -> Result<()> {
         1,
         Expected::Silence,
     ))?;
+    explain(stage)
+}
+
+/// Asks node-2's own Portolan about the packet that vanished.
+fn explain(stage: &mut Stage<'_>) -> Result<()> {
+    let Stage {
+        cluster,
+        portolan,
+        show,
+        ..
+    } = stage;
+    let (_, node_2) = cluster.nodes();
+    let (from, to) = ("10.244.2.101", "10.96.0.20:80");
+    show.say(&format!(
+        "why? on node-2: portolan explain --src {from} --dst {to}"
+    ));
+    let why = portolan.ask(node_2, &["explain", "--src", from, "--dst", to])?;
+    why.lines()
+        .for_each(|line| show.say(&format!("  | {line}")));
+    let judged = if why.contains("internalTrafficPolicy") {
+        Ok("it names the policy".to_owned())
+    } else {
+        Err("the policy is not named".to_owned())
+    };
+    show.row("portolan explain", to, "", judged);
     Ok(())
 }

@@ -15,6 +15,7 @@ pub(super) fn show(stage: &mut Stage<'_>) -> Result<()> {
         cluster,
         objects,
         show,
+        ..
     } = stage;
     let router = &cluster.router.namespace;
     let outside = &cluster.outside;

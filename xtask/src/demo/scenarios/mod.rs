@@ -13,6 +13,7 @@ use anyhow::Result;
 use super::client;
 use super::cluster::{Cluster, Place};
 use super::objects::Objects;
+use super::portolan::Portolan;
 use super::show::Show;
 use crate::process;
 
@@ -29,6 +30,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) cluster: &'a Cluster,
     /// Manifests to edit.
     pub(crate) objects: &'a Objects,
+    /// What to ask why.
+    pub(crate) portolan: &'a Portolan,
     /// Where the rows go.
     pub(crate) show: &'a mut Show,
 }

@@ -1,0 +1,78 @@
+//! The command `portolan`: one that runs on each node, and questions put to it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use core::time::Duration;
+
+use super::cluster::Node;
+use super::objects::Objects;
+use super::routing::TUN;
+use crate::{process, workspace};
+
+/// How long a question may take.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
+
+/// The built command, and the directory that it works in.
+#[derive(Debug)]
+pub(crate) struct Portolan {
+    binary: PathBuf,
+    work: PathBuf,
+}
+
+impl Portolan {
+    /// Builds it, optimised. What it keeps of its own (control sockets) goes to `work`.
+    pub(crate) fn build(work: &Path) -> Result<Self> {
+        println!("building portolan (cargo build --release)");
+        let status = Command::new(workspace::cargo())
+            .current_dir(workspace::root())
+            .args([
+                "build",
+                "--quiet",
+                "--release",
+                "--package",
+                "portolan",
+                "--features",
+                "cli",
+            ])
+            .args(["--bin", "portolan"])
+            .status()
+            .context("running cargo build")?;
+        ensure!(status.success(), "portolan does not build");
+        let binary = workspace::target().join("release/portolan");
+        Ok(Self {
+            binary,
+            work: work.to_path_buf(),
+        })
+    }
+
+    /// What moves the packets of `node`, by `objects`.
+    pub(crate) fn run(&self, node: &Node, objects: &Objects) -> Result<Command> {
+        let mut command = self.command(node);
+        command
+            .arg("run")
+            .args(["--control", &control(node), "--tun", TUN]);
+        command.arg("--node-config").arg(objects.describe(node)?);
+        command.arg("--objects").arg(objects.directory());
+        Ok(command)
+    }
+
+    /// Asks the one that runs on `node`.
+    pub(crate) fn ask(&self, node: &Node, question: &[&str]) -> Result<String> {
+        let mut command = self.command(node);
+        command.args(question).args(["--control", &control(node)]);
+        process::run(&mut command, "", ASK_LIMIT)
+    }
+
+    fn command(&self, node: &Node) -> Command {
+        let mut command = node.place.namespace.command(&self.binary.to_string_lossy());
+        command.current_dir(&self.work);
+        command
+    }
+}
+
+/// Named from the working directory: a socket's whole path may be too long to be one.
+fn control(node: &Node) -> String {
+    format!("{}.sock", node.place.name)
+}
