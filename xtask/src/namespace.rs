@@ -12,6 +12,12 @@ use crate::process as child;
 /// How long any one call of `ip` may take.
 const IP_LIMIT: Duration = Duration::from_secs(20);
 
+/// Why namespaces with a TUN in them cannot be had here; `None` if they can.
+pub(crate) fn refusal() -> Option<String> {
+    let attempt = || Namespace::new("probe")?.ip("tuntap add dev probe mode tun");
+    attempt().err().map(|error| format!("{error:#}"))
+}
+
 /// A named network namespace, ours alone.
 #[derive(Debug)]
 pub(crate) struct Namespace {

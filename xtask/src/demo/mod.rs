@@ -12,11 +12,11 @@ mod show;
 
 use std::fs;
 use std::path::Path;
-use std::process::{self, ExitCode};
+use std::process::{self, Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::{clock, interrupt, packages, workspace};
+use crate::{clock, interrupt, namespace, packages, workspace};
 use cluster::Cluster;
 use objects::Objects;
 use portolan::Portolan;
@@ -37,6 +37,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     interrupt::watch()?;
     packages::require(&[packages::IP, packages::NFT, packages::CURL])?;
+    if let Some(reason) = namespace::refusal() {
+        println!("network namespaces are refused here: {reason}");
+        println!("in their place: TCP connections of smoltcp hosts, through two nodes in memory");
+        return in_memory();
+    }
     let started = clock::now();
     let work = workspace::target().join(format!("xtask-demo-{}", process::id()));
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
@@ -74,4 +79,27 @@ fn show(arguments: &Arguments, work: &Path) -> Result<(u32, u32)> {
     scenarios::all(&mut stage, &arguments.scenario)?;
     cluster.check()?;
     Ok(show.totals())
+}
+
+/// The same scenarios without a kernel's help: an example of the library.
+fn in_memory() -> Result<ExitCode> {
+    let status = Command::new(workspace::cargo())
+        .current_dir(workspace::root())
+        .args([
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "portolan",
+            "--features",
+            "k8s",
+        ])
+        .args(["--example", "in_memory"])
+        .status()
+        .context("running the example in_memory")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
