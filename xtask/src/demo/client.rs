@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::cluster::Place;
 use crate::process;
@@ -13,6 +13,9 @@ const REQUEST_LIMIT_S: u32 = 2;
 
 /// How long one call of curl may take, with all its requests.
 const CURL_LIMIT: Duration = Duration::from_secs(60);
+
+/// curl's exit status for a request that ran out of time.
+const TIMED_OUT: &str = "28";
 
 /// One answer: who gave it, and whom it saw.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,11 +35,18 @@ pub(crate) struct Answer {
 pub(crate) struct Answers {
     /// Each answer, in order.
     pub(crate) given: Vec<Answer>,
-    /// How many requests got none.
+    /// How many requests ran out of time.
     pub(crate) silent: u32,
+    /// How many were refused, or failed in another way, by curl's exit status (7: refused).
+    pub(crate) failed: BTreeMap<u32, u32>,
 }
 
 impl Answers {
+    /// How many requests were not answered, for whatever reason.
+    pub(crate) fn unanswered(&self) -> u32 {
+        self.silent + self.failed.values().sum::<u32>()
+    }
+
     /// How many answers each pod gave.
     pub(crate) fn by_pod(&self) -> BTreeMap<&str, u32> {
         let mut counts = BTreeMap::new();
@@ -70,17 +80,26 @@ pub(crate) fn ask_from(
     if let Some(source) = source {
         curl.args(["--interface", source]);
     }
+    curl.args(["--write-out", "exit status %{exitcode}\\n"]);
     // Braces of IPv6 addresses are not to be taken for a range; the range is in the config.
     let config = (1..=requests).map(|number| format!("url = \"{url}/{number}\"\n"));
     curl.args(["--globoff", "--config", "-"]);
     let said = process::output(&mut curl, &config.collect::<String>(), CURL_LIMIT)?;
-    let given = said
-        .stdout
-        .lines()
-        .map(answer)
-        .collect::<Result<Vec<_>>>()?;
-    let silent = requests.saturating_sub(given.len() as u32);
-    Ok(Answers { given, silent })
+    let mut answers = Answers::default();
+    for line in said.stdout.lines() {
+        match line.strip_prefix("exit status ") {
+            Some("0") => {}
+            Some(TIMED_OUT) => answers.silent += 1,
+            Some(status) => *answers.failed.entry(status.parse()?).or_default() += 1,
+            None => answers.given.push(answer(line)?),
+        }
+    }
+    let accounted = answers.given.len() + answers.unanswered() as usize;
+    ensure!(
+        accounted == requests as usize,
+        "curl tells of {accounted} of {requests} requests"
+    );
+    Ok(answers)
 }
 
 fn answer(line: &str) -> Result<Answer> {

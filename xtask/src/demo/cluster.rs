@@ -112,7 +112,7 @@ impl Cluster {
                 for place in &places {
                     let awaited = format!("{} reaches {pod} at {url}", place.name);
                     process::until(&awaited, START_LIMIT, || {
-                        Ok(client::ask(place, &url, 1)?.silent == 0)
+                        Ok(client::ask(place, &url, 1)?.unanswered() == 0)
                     })?;
                 }
             }
@@ -267,10 +267,10 @@ fn place(name: &str) -> Result<Place> {
 
 fn outer_network(outside: &Namespace, router: &Namespace) -> Result<()> {
     outside.join("eth0", router, "outer")?;
-    outside.ip("addr add 203.0.113.10/24 dev eth0\n\
-         addr add 203.0.113.11/24 dev eth0\n\
-         addr add 2001:db8:203::10/64 dev eth0 nodad\n\
-         addr add 2001:db8:203::11/64 dev eth0 nodad\n\
+    // Twelve addresses are as good as twelve clients.
+    let addresses = (10..=21).map(|last| format!("addr add 203.0.113.{last}/24 dev eth0\n"));
+    outside.ip(&addresses.collect::<String>())?;
+    outside.ip("addr add 2001:db8:203::10/64 dev eth0 nodad\n\
          link set eth0 up\n\
          route add default via 203.0.113.1\n\
          route add default via 2001:db8:203::1\n")?;

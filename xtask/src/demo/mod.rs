@@ -11,7 +11,7 @@ mod shares;
 mod show;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Show only the scenario of this number, 1 to 5; may be given several times
     #[arg(long)]
     scenario: Vec<usize>,
+    /// Use this build of the command `portolan` instead of building one
+    #[arg(long)]
+    portolan: Option<PathBuf>,
     /// Keep the nodes' descriptions, manifests and logs
     #[arg(long)]
     keep_logs: bool,
@@ -65,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn show(arguments: &Arguments, work: &Path) -> Result<(u32, u32)> {
-    let portolan = Portolan::build(work)?;
+    let portolan = Portolan::new(arguments.portolan.as_deref(), work)?;
     let objects = Objects::new(work)?;
     let mut cluster = Cluster::new(work)?;
     cluster.divert(|node| portolan.run(node, &objects))?;

@@ -22,25 +22,13 @@ pub(crate) struct Portolan {
 }
 
 impl Portolan {
-    /// Builds it, optimised. What it keeps of its own (control sockets) goes to `work`.
-    pub(crate) fn build(work: &Path) -> Result<Self> {
-        println!("building portolan (cargo build --release)");
-        let status = Command::new(workspace::cargo())
-            .current_dir(workspace::root())
-            .args([
-                "build",
-                "--quiet",
-                "--release",
-                "--package",
-                "portolan",
-                "--features",
-                "cli",
-            ])
-            .args(["--bin", "portolan"])
-            .status()
-            .context("running cargo build")?;
-        ensure!(status.success(), "portolan does not build");
-        let binary = workspace::target().join("release/portolan");
+    /// Takes the build that is given, or builds it, optimised. What it keeps of its own (control
+    /// sockets) goes to `work`.
+    pub(crate) fn new(given: Option<&Path>, work: &Path) -> Result<Self> {
+        let binary = match given {
+            Some(binary) => binary.canonicalize().context("looking for portolan")?,
+            None => build()?,
+        };
         Ok(Self {
             binary,
             work: work.to_path_buf(),
@@ -70,6 +58,26 @@ impl Portolan {
         command.current_dir(&self.work);
         command
     }
+}
+
+fn build() -> Result<PathBuf> {
+    println!("building portolan (cargo build --release)");
+    let status = Command::new(workspace::cargo())
+        .current_dir(workspace::root())
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "portolan",
+            "--features",
+            "cli",
+        ])
+        .args(["--bin", "portolan"])
+        .status()
+        .context("running cargo build")?;
+    ensure!(status.success(), "portolan does not build");
+    Ok(workspace::target().join("release/portolan"))
 }
 
 /// Named from the working directory: a socket's whole path may be too long to be one.

@@ -133,11 +133,15 @@ fn spread(expected: Expected<'_>, answers: &Answers) -> Judged {
     if let Expected::Silence = expected {
         return match answers.given.first() {
             Some(answer) => Err(format!("{} answered, silence was expected", answer.pod)),
-            None => Ok("no answer, no error".to_owned()),
+            None if answers.failed.is_empty() => Ok("no answer, no error".to_owned()),
+            None => Err("an error, silence was expected".to_owned()),
         };
     }
-    if answers.silent > 0 {
-        return Err(format!("{} requests were not answered", answers.silent));
+    if answers.unanswered() > 0 {
+        return Err(format!(
+            "{} requests were not answered",
+            answers.unanswered()
+        ));
     }
     let by_pod = answers.by_pod();
     let (Expected::Evenly(allowed) | Expected::AllOf(allowed) | Expected::One(allowed)) = expected
@@ -184,6 +188,8 @@ fn counts(answers: &Answers) -> String {
     if answers.silent > 0 {
         parts.push(format!("silent {}", answers.silent));
     }
+    let failed = answers.failed.iter();
+    parts.extend(failed.map(|(status, count)| format!("curl error {status}: {count}")));
     parts.join("  ")
 }
 

@@ -4,10 +4,10 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::{ALL, Stage, until_settled};
-use crate::demo::client::{self, Answers};
+use crate::demo::client;
 use crate::demo::cluster::Place;
 use crate::demo::show::{Expected, Judged, Trial};
 
@@ -115,7 +115,7 @@ fn pod_removed(stage: &mut Stage<'_>) -> Result<()> {
         objects.edit(MANIFEST, &entry, "")?;
     }
     until_settled("the removal", client, to, |answers| {
-        answers.silent == 0 && !answers.by_pod().contains_key(pod.as_str())
+        answers.unanswered() == 0 && !answers.by_pod().contains_key(pod.as_str())
     })?;
     let others: Vec<_> = ALL.into_iter().filter(|other| *other != pod).collect();
     show.say(&format!(
@@ -130,13 +130,12 @@ fn pods_of_twelve(outside: &Place, to: &str, requests: u32) -> Result<Vec<BTreeS
     let ask = |last: u8| -> Result<BTreeSet<String>> {
         let source = format!("203.0.113.{last}");
         let url = format!("http://{to}");
-        let Answers { given, silent } = client::ask_from(outside, Some(&source), &url, requests)?;
-        let silence = (silent > 0).then(|| "silence".to_owned());
-        Ok(given
-            .into_iter()
-            .map(|answer| answer.pod)
-            .chain(silence)
-            .collect())
+        let answers = client::ask_from(outside, Some(&source), &url, requests)?;
+        ensure!(
+            answers.unanswered() == 0,
+            "{source} is not answered: {answers:?}"
+        );
+        Ok(answers.given.into_iter().map(|answer| answer.pod).collect())
     };
     (10..=21).map(ask).collect()
 }
