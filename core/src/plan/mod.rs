@@ -28,3 +28,6 @@ pub use plan::{FrontendPlan, Plan};
 pub(crate) use planner::{Objects, Planner, ServiceNumber, ServiceObjects};
 pub(crate) use policy::Policy;
 pub use port::{ClusterReason, EndpointPlan, EndpointState, HealthCheck, LocalReason, PortPlan};
+
+#[cfg(test)]
+mod tests;

@@ -187,6 +187,38 @@ impl<K: Copy + Eq + Default, const SLOTS: usize> FrontendMap<K, SLOTS> {
             .map(|slot| slot.address)
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        size_of_val(&*self.buckets) as u64
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let free = |bucket: &Bucket<K, SLOTS>| {
+            bucket.passed == 0 && bucket.slots.iter().all(|slot| slot.protocol == FREE)
+        };
+        self.buckets.iter().all(free)
+    }
+
+    /// Buckets read to find these keys: together, and at most for one.
+    #[cfg(test)]
+    pub(super) fn probes(&self, keys: impl Iterator<Item = (u64, MapKey<K>)>) -> (usize, usize) {
+        let distances = keys.map(|(hash, key)| {
+            let mut position = self.home(hash);
+            let mut distance = 1_usize;
+            while let Some(bucket) = self.buckets.get(position)
+                && !bucket.slots.iter().any(|slot| slot.is(&key))
+            {
+                position = self.next(position);
+                distance = distance.saturating_add(1);
+            }
+            distance
+        });
+        distances.fold((0, 0), |(sum, worst): (usize, usize), one| {
+            (sum.saturating_add(one), worst.max(one))
+        })
+    }
+
     fn slot_mut(&mut self, hash: u64, key: &MapKey<K>) -> Option<&mut Slot<K>> {
         let mut position = self.home(hash);
         for _ in 0..self.buckets.len() {

@@ -179,6 +179,22 @@ impl Pages {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.pages.capacity().saturating_mul(size_of::<Page>()) as u64
+    }
+
+    #[cfg(test)]
+    pub(super) fn free_pages(&self) -> u32 {
+        let mut count = 0_u32;
+        let mut page = self.free;
+        while let Some(words) = self.pages.get(page as usize) {
+            page = words.first().copied().unwrap_or(NONE);
+            count = count.saturating_add(1);
+        }
+        count
+    }
+
     fn take(&mut self, content: &[u32]) -> u32 {
         let page = self.free;
         let Some(words) = self.pages.get_mut(page as usize) else {

@@ -13,6 +13,7 @@ use super::range_list;
 use super::table::{EndpointEntry, FrontendEntry, IN_USE, Table, index};
 use super::{EndpointSet, SourceClass};
 use crate::net::{Address, EndpointId, Family, Protocol, ServiceId};
+use crate::table::prefetch;
 
 /// A frontend of one generation of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,6 +129,22 @@ impl Table {
     #[must_use]
     pub fn frontend(&self, frontend: FrontendRef) -> Option<&FrontendEntry> {
         self.frontends.get(frontend.0 as usize)
+    }
+
+    /// Asks for the cache line that [`Table::select`] reads first.
+    #[inline]
+    pub fn prefetch_frontend(&self, frontend: FrontendRef) {
+        if let Some(entry) = self.frontend(frontend) {
+            prefetch(entry);
+        }
+    }
+
+    /// Asks for the cache line that [`Table::endpoint`] reads.
+    #[inline]
+    pub fn prefetch_endpoint(&self, id: EndpointId) {
+        if let Some(entry) = self.endpoints.get(index(id)) {
+            prefetch(entry);
+        }
     }
 
     /// An endpoint; `None` if the id names none now.

@@ -22,3 +22,6 @@ pub use spec::{
     SourceRule,
 };
 pub use table::{EndpointEntry, FrontendEntry, NewTableError, Table, TableUsage};
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,11 @@ impl Ranges {
         Some(Self { chunks, free })
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.chunks.capacity().saturating_mul(size_of::<Chunk>()) as u64
+    }
+
     /// Does one of the list's prefixes hold the address?
     #[inline]
     pub(super) fn holds(&self, list: u32, address: [u64; 2]) -> bool {
