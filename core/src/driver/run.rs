@@ -31,7 +31,7 @@ pub struct RunOptions {
 impl Default for RunOptions {
     fn default() -> Self {
         Self {
-            frames_bytes: 1 << 20,
+            frames_bytes: 1 << 18,
             software_offload: false,
         }
     }

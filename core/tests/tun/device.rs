@@ -1,20 +1,9 @@
-//! Packets of a kernel through a TUN device, in a network namespace of this test's own.
-//!
-//! One namespace is both ends: the processor swaps source and destination, so a connection from `.1` to `.2`
-//! comes back to `.1` as one from `.2`. Swapping changes no checksum, partial or complete, so whatever the
-//! kernel refuses here the driver has broken.
-#![cfg(target_os = "linux")]
-#![expect(
-    unsafe_code,
-    reason = "unshare and setsockopt, which std does not offer"
-)]
+//! The device by itself. One namespace is both ends: the processor swaps source and destination, so a connection
+//! from `.1` to `.2` comes back to `.1` as one from `.2`. Swapping changes no checksum, partial or complete, so
+//! whatever the kernel refuses here the driver has broken.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
@@ -23,73 +12,7 @@ use portolan::dataplane::{Descriptor, Verdict};
 use portolan::driver::{Driver, Loss, QueueStats, RunError, RunOptions, Tun, TunOptions};
 use portolan::net::Instant;
 
-const HERE: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1)),
-    IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 1)),
-];
-const THERE: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2)),
-    IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 2)),
-];
-/// Set for the part of this test that runs inside gVisor.
-const IN_GVISOR: &str = "PORTOLAN_TEST_IN_GVISOR";
-const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Runs `test` in a thread with a network namespace of its own, which goes with the thread's last socket.
-fn in_namespace(name: &str, test: impl FnOnce() + Send + 'static) {
-    let name = String::from(name);
-    let tested = thread::spawn(move || {
-        // SAFETY: takes a number; changes only the calling thread's namespace.
-        if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-            let error = std::io::Error::last_os_error();
-            eprintln!("SKIPPED {name}: no network namespace: unshare(CLONE_NEWNET): {error}");
-            return;
-        }
-        if let Err(error) = std::fs::metadata("/dev/net/tun") {
-            eprintln!("SKIPPED {name}: /dev/net/tun: {error}");
-            return;
-        }
-        test();
-    });
-    tested
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-}
-
-fn in_gvisor() -> bool {
-    std::env::var_os(IN_GVISOR).is_some()
-}
-
-fn ip(arguments: &str) {
-    let done = Command::new("ip")
-        .args(arguments.split(' '))
-        .output()
-        .expect("ip runs");
-    assert!(
-        done.status.success(),
-        "ip {arguments}: {}",
-        String::from_utf8_lossy(&done.stderr)
-    );
-}
-
-fn address(device: &str) {
-    ip(&format!("link set {device} up"));
-    ip(&format!("addr add {}/24 dev {device}", HERE[0]));
-    ip(&format!("-6 addr add {}/64 dev {device} nodad", HERE[1]));
-    if in_gvisor() {
-        return;
-    }
-    // The kernel makes the route to an IPv6 address of its own a moment later, in a work queue.
-    let own = format!("{:032x} 80 ", 0xfd09_u128 << 112 | 1);
-    for _ in 0..500 {
-        let routes = std::fs::read_to_string("/proc/thread-self/net/ipv6_route");
-        if routes.is_ok_and(|routes| routes.contains(&own)) {
-            return;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    panic!("{device} has no route to its own IPv6 address");
-}
+use crate::kernel::{IN_GVISOR, in_gvisor, in_namespace, ip, open, tcp_delivers, udp_delivers};
 
 /// Sends every unicast packet back as if it came from where it went.
 fn swap(frames: &mut [u8], descriptor: &mut Descriptor) {
@@ -141,124 +64,6 @@ impl Swapping {
             .fold(QueueStats::default(), QueueStats::plus);
         (sum, self.longest.load(Ordering::Relaxed))
     }
-}
-
-fn options(offload: bool, queues: usize) -> TunOptions {
-    TunOptions {
-        offload,
-        queues,
-        up: true,
-        mtu: Some(1500),
-        ..TunOptions::new("ptl0")
-    }
-}
-
-fn open(offload: bool, queues: usize) -> Tun {
-    let tun = Tun::open(&options(offload, queues)).expect("the TUN opens");
-    address(tun.name());
-    tun
-}
-
-/// Bytes that are unlike each other at every distance that a wrong segment could be off by.
-fn pattern(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_u32;
-    let next = move || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    core::iter::repeat_with(next).take(len).collect()
-}
-
-fn tcp_delivers(len: usize) {
-    for (here, there) in HERE.into_iter().zip(THERE) {
-        let listener = TcpListener::bind((here, 0)).expect("a port to listen on");
-        let port = listener.local_addr().expect("its address").port();
-        let sent = pattern(len);
-        let expected = sent.clone();
-        let server = thread::spawn(move || {
-            let (mut connection, _) = listener.accept().expect("a connection");
-            connection
-                .set_read_timeout(Some(TIMEOUT))
-                .expect("a timeout");
-            let mut received = Vec::new();
-            connection
-                .read_to_end(&mut received)
-                .expect("all that was sent");
-            assert!(
-                received == expected,
-                "{here}: {} bytes differ",
-                received.len()
-            );
-        });
-        let mut client = TcpStream::connect_timeout(&SocketAddr::new(there, port), TIMEOUT)
-            .expect("a connection through the TUN");
-        client.set_write_timeout(Some(TIMEOUT)).expect("a timeout");
-        client.write_all(&sent).expect("everything goes out");
-        drop(client);
-        server.join().expect("the server is content");
-    }
-}
-
-/// Sends `sizes`, one datagram each, and if `segments` one long datagram to be segmented.
-fn udp_delivers(sizes: &[usize], segments: bool) {
-    for (here, there) in HERE.into_iter().zip(THERE) {
-        let server = UdpSocket::bind((here, 0)).expect("a port");
-        let client = UdpSocket::bind((here, 0)).expect("a port");
-        server.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
-        let port = server.local_addr().expect("its address").port();
-        let mut buffer = vec![0; 65_536];
-        for size in sizes {
-            let sent = pattern(*size);
-            client
-                .send_to(&sent, (there, port))
-                .expect("the datagram goes out");
-            let (len, from) = server
-                .recv_from(&mut buffer)
-                .expect("the datagram comes back");
-            assert!(buffer[..len] == sent, "{here}: {size} bytes, not {len}");
-            assert_eq!(from.ip(), there);
-        }
-        if segments {
-            long_datagram_delivers(&client, &server, SocketAddr::new(there, port));
-        }
-    }
-}
-
-/// Sends one datagram to be segmented, and expects its segments.
-fn long_datagram_delivers(client: &UdpSocket, server: &UdpSocket, to: SocketAddr) {
-    segment_datagrams(client, 1400);
-    let sent = pattern(1400 * 40 + 33);
-    client
-        .send_to(&sent, to)
-        .expect("the long datagram goes out");
-    let mut buffer = vec![0; 65_536];
-    for expected in sent.chunks(1400) {
-        let (len, _) = server
-            .recv_from(&mut buffer)
-            .expect("each segment comes back");
-        assert!(buffer[..len] == *expected, "{to}: a segment of {len} bytes");
-    }
-}
-
-fn segment_datagrams(socket: &UdpSocket, size: libc::c_int) {
-    let pointer: *const libc::c_int = &raw const size;
-    let len = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the kernel reads one int from `size`, which lives until the call returns.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
-            pointer.cast(),
-            len,
-        )
-    };
-    assert_eq!(
-        result,
-        0,
-        "UDP_SEGMENT: {}",
-        std::io::Error::last_os_error()
-    );
 }
 
 const SIZES: [usize; 6] = [1, 2, 511, 1024, 1399, 1400];

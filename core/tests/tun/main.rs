@@ -1,0 +1,6 @@
+//! Packets of a kernel through a TUN device, in network namespaces of this test's own.
+#![cfg(target_os = "linux")]
+
+mod device;
+mod kernel;
+mod services;
