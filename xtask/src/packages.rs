@@ -39,6 +39,11 @@ pub(crate) const IPERF3: Tool = Tool {
     program: "iperf3",
     package: "iperf3",
 };
+/// `runsc`: gVisor, where a TUN offers less.
+pub(crate) const RUNSC: Tool = Tool {
+    program: "runsc",
+    package: "runsc",
+};
 /// A C compiler: the C examples and tests.
 pub(crate) const CC: Tool = Tool {
     program: "cc",
