@@ -17,77 +17,62 @@ fn served(world: World, endpoints: Vec<SliceEndpoint>) -> (Outcome, Outcome) {
     )
 }
 
+/// A case: conditions of an endpoint here and of one elsewhere, then what a pod gets at the ClusterIP and what
+/// an outsider gets.
+type Case = (&'static str, [Conditions; 2], Outcome, Outcome);
+
+fn readiness_cases(here: IpAddr, there: IpAddr) -> [Case; 8] {
+    let (no_local, reject) = (Outcome::NoLocalEndpoint, Outcome::Reject);
+    let (both, draining) = (kept([here, there]), [DRAINING, DRAINING]);
+    let case = |name, conditions, cluster, local| (name, conditions, cluster, local);
+    [
+        case("both ready", [READY, READY], both.clone(), kept([here])),
+        case(
+            "here drains",
+            [DRAINING, READY],
+            kept([there]),
+            kept([here]),
+        ),
+        case(
+            "there drains",
+            [READY, DRAINING],
+            kept([here]),
+            kept([here]),
+        ),
+        case("both drain", draining, both, kept([here])),
+        case(
+            "there drains, here ended",
+            [ENDED, DRAINING],
+            kept([there]),
+            no_local.clone(),
+        ),
+        case("there only", [NOT_READY, READY], kept([there]), no_local),
+        case(
+            "serving, not ready",
+            [SERVING_ONLY; 2],
+            reject.clone(),
+            reject.clone(),
+        ),
+        case("none usable", [ENDED, NOT_READY], reject.clone(), reject),
+    ]
+}
+
 #[test]
 fn readiness_decides_and_each_set_falls_back_to_draining_endpoints_on_its_own() {
     both(|world| {
         let (here, there) = (world.pod_here(5), world.pod_there(7));
-        let at = |conditions_here, conditions_there| {
-            vec![
+        for (name, [conditions_here, conditions_there], cluster, local) in
+            readiness_cases(here, there)
+        {
+            let endpoints = vec![
                 endpoint(here, "n1", conditions_here),
                 endpoint(there, "n2", conditions_there),
-            ]
-        };
-        let no_local = Outcome::NoLocalEndpoint;
-        for (name, endpoints, cluster, local) in [
-            (
-                "both ready",
-                at(READY, READY),
-                kept([here, there]),
-                kept([here]),
-            ),
-            (
-                "ready elsewhere, draining here",
-                at(DRAINING, READY),
-                kept([there]),
-                kept([here]),
-            ),
-            (
-                "ready here, draining elsewhere",
-                at(READY, DRAINING),
-                kept([here]),
-                kept([here]),
-            ),
-            (
-                "both draining",
-                at(DRAINING, DRAINING),
-                kept([here, there]),
-                kept([here]),
-            ),
-            (
-                "draining elsewhere only",
-                at(ENDED, DRAINING),
-                kept([there]),
-                no_local.clone(),
-            ),
-            (
-                "ready elsewhere only",
-                at(NOT_READY, READY),
-                kept([there]),
-                no_local,
-            ),
-            (
-                "serving but neither ready nor terminating",
-                at(SERVING_ONLY, SERVING_ONLY),
-                Outcome::Reject,
-                Outcome::Reject,
-            ),
-            (
-                "none usable",
-                at(ENDED, NOT_READY),
-                Outcome::Reject,
-                Outcome::Reject,
-            ),
-        ] {
-            assert_eq!(
-                served(world, endpoints),
-                (cluster, local),
-                "{name}, {world:?}"
-            );
+            ];
+            let outcomes = served(world, endpoints);
+            assert_eq!(outcomes, (cluster, local), "{name}, {world:?}");
         }
-        assert_eq!(
-            served(world, Vec::new()),
-            (Outcome::Reject, Outcome::Reject)
-        );
+        let outcomes = served(world, Vec::new());
+        assert_eq!(outcomes, (Outcome::Reject, Outcome::Reject));
     });
 }
 
@@ -125,89 +110,106 @@ fn internal_traffic_policy_local_keeps_cluster_ip_traffic_on_the_node_for_everyb
     });
 }
 
+fn hinted(address: IpAddr, zones: &[&str], nodes: &[&str]) -> SliceEndpoint {
+    SliceEndpoint {
+        zone_hints: zones.iter().map(|zone| (*zone).into()).collect(),
+        node_hints: nodes.iter().map(|node| (*node).into()).collect(),
+        ..there(address)
+    }
+}
+
+/// What a pod of node `n1` in zone `z1` gets at the ClusterIP.
+fn assert_chosen(name: &str, world: World, endpoints: Vec<SliceEndpoint>, expected: &Outcome) {
+    let mut node = node_with(config());
+    node.apply([
+        Object::Service(web(world)),
+        Object::EndpointSlice(slice(world, 1, endpoints)),
+    ]);
+    let outcome = flow(&node, world.pod_here(9), (world.cluster_ip(80), 80));
+    assert_eq!(outcome, *expected, "{name}, {world:?}");
+}
+
 #[test]
 fn hints_narrow_the_cluster_set_by_node_first_and_by_zone_else() {
     both(|world| {
-        let (a, b, c) = (world.pod_here(1), world.pod_there(2), world.pod_there(3));
-        let with = |address, zones: &[&str], nodes: &[&str]| SliceEndpoint {
-            zone_hints: zones.iter().map(|zone| (*zone).into()).collect(),
-            node_hints: nodes.iter().map(|node| (*node).into()).collect(),
-            ..there(address)
-        };
-        let unready = |address| endpoint(address, "n2", NOT_READY);
-        let draining = |address| endpoint(address, "n2", DRAINING);
-        for (name, endpoints, expected) in [
+        let (a, b) = (world.pod_here(1), world.pod_there(2));
+        let cases = [
             (
-                "zone hints",
-                vec![with(a, &["z1"], &[]), with(b, &["z2"], &[])],
+                "zone",
+                [hinted(a, &["z1"], &[]), hinted(b, &["z2"], &[])],
                 kept([a]),
             ),
             (
                 "several zones",
-                vec![with(a, &["z2", "z1"], &[]), with(b, &["z1"], &[])],
+                [hinted(a, &["z2", "z1"], &[]), hinted(b, &["z1"], &[])],
                 kept([a, b]),
             ),
             (
-                "node hints before zone hints",
-                vec![with(a, &["z2"], &["n1"]), with(b, &["z1"], &["n2"])],
+                "node before zone",
+                [hinted(a, &["z2"], &["n1"]), hinted(b, &["z1"], &["n2"])],
                 kept([a]),
             ),
             (
-                "node hints of others only: zones",
-                vec![with(a, &["z1"], &["n3"]), with(b, &["z2"], &["n2"])],
+                "other nodes: zone",
+                [hinted(a, &["z1"], &["n3"]), hinted(b, &["z2"], &["n2"])],
                 kept([a]),
             ),
+        ];
+        for (name, endpoints, expected) in cases {
+            assert_chosen(name, world, endpoints.into(), &expected);
+        }
+    });
+}
+
+#[test]
+fn hints_that_are_incomplete_or_name_nobody_here_do_not_count() {
+    both(|world| {
+        let (a, b) = (world.pod_here(1), world.pod_there(2));
+        let cases = [
             (
-                "one without node hints: zones",
-                vec![with(a, &["z2"], &["n1"]), with(b, &["z1"], &[])],
+                "one without node hints: zone",
+                [hinted(a, &["z2"], &["n1"]), hinted(b, &["z1"], &[])],
                 kept([b]),
             ),
             (
-                "one without any hints: all",
-                vec![with(a, &["z1"], &["n1"]), there(b)],
+                "one without any: all",
+                [hinted(a, &["z1"], &["n1"]), there(b)],
                 kept([a, b]),
             ),
             (
-                "no hint for this zone: all",
-                vec![with(a, &["z2"], &[]), with(b, &["z3"], &[])],
+                "none for this zone: all",
+                [hinted(a, &["z2"], &[]), hinted(b, &["z3"], &[])],
                 kept([a, b]),
             ),
-            (
-                "one not ready without hints: zones still",
-                vec![with(a, &["z1"], &[]), with(b, &["z2"], &[]), unready(c)],
-                kept([a]),
-            ),
-            (
-                "a hint on one not ready does not count",
-                vec![
-                    with(a, &["z2"], &[]),
-                    SliceEndpoint {
-                        conditions: NOT_READY,
-                        ..with(b, &["z1"], &[])
-                    },
-                ],
-                kept([a]),
-            ),
-            (
-                "draining ones: hints ignored",
-                vec![
-                    SliceEndpoint {
-                        conditions: DRAINING,
-                        ..with(a, &["z1"], &[])
-                    },
-                    draining(b),
-                ],
-                kept([a, b]),
-            ),
-        ] {
-            let mut node = node_with(config());
-            node.apply([
-                Object::Service(web(world)),
-                Object::EndpointSlice(slice(world, 1, endpoints)),
-            ]);
-            let outcome = flow(&node, world.pod_here(9), (world.cluster_ip(80), 80));
-            assert_eq!(outcome, expected, "{name}, {world:?}");
+        ];
+        for (name, endpoints, expected) in cases {
+            assert_chosen(name, world, endpoints.into(), &expected);
         }
+    });
+}
+
+#[test]
+fn hints_count_on_ready_endpoints_only() {
+    both(|world| {
+        let [a, b, c] = [1, 2, 3].map(|number| world.pod_there(number));
+        let with = |conditions, one| SliceEndpoint { conditions, ..one };
+        let (near, far) = (hinted(a, &["z1"], &[]), hinted(b, &["z2"], &[]));
+        let unready = with(NOT_READY, there(c));
+        assert_chosen(
+            "one not ready has none",
+            world,
+            vec![near.clone(), far.clone(), unready],
+            &kept([a]),
+        );
+        let unready = with(NOT_READY, near.clone());
+        assert_chosen(
+            "only one not ready is near",
+            world,
+            vec![unready, far],
+            &kept([b]),
+        );
+        let draining = vec![with(DRAINING, near), with(DRAINING, there(b))];
+        assert_chosen("all drain", world, draining, &kept([a, b]));
     });
 }
 
