@@ -185,11 +185,18 @@ impl Burst<'_> {
         };
         let to = Rewrite::with_deltas(&to, network, transport);
         let (headers, offload) = (subject.headers, subject.offload);
+        if let Kind::FirstFragment { datagram } = headers.kind {
+            // A datagram whose first fragment cannot be translated is not followed either.
+            let ports = (headers.tuple.source_port, headers.tuple.destination_port);
+            let translatable = headers.tuple.protocol != Protocol::Sctp
+                || ports == (to.source_port, to.destination_port);
+            let new = Some((to.source, to.destination, tag));
+            if translatable && !self.lead(headers, datagram, new) {
+                return Outcome::dropped(DropReason::FragmentTableFull);
+            }
+        }
         if let Err(reason) = rewrite(subject.packet_mut(), headers, &to, offload) {
             return Outcome::dropped(reason);
-        }
-        if let Kind::FirstFragment { datagram } = headers.kind {
-            self.lead(headers, datagram, Some((to.source, to.destination, tag)));
         }
         let masquerade = if binding.masquerade {
             descriptor_flags::MASQUERADE
@@ -219,8 +226,10 @@ impl Burst<'_> {
         );
         match decision {
             Decision::Pass => {
-                if let Kind::FirstFragment { datagram } = headers.kind {
-                    self.lead(headers, datagram, None);
+                if let Kind::FirstFragment { datagram } = headers.kind
+                    && !self.lead(headers, datagram, None)
+                {
+                    return Outcome::dropped(DropReason::FragmentTableFull);
                 }
                 Outcome::PASS
             }
@@ -378,13 +387,13 @@ impl Burst<'_> {
         }
     }
 
-    /// Remembers where a first fragment went.
+    /// Remembers where a first fragment goes; `false` if there is no room, and its datagram cannot go anywhere.
     fn lead<A: Tracked>(
         &self,
         headers: &Headers<A>,
         datagram: u32,
         translated: Option<(A, A, u64)>,
-    ) {
+    ) -> bool {
         let Tuple {
             source,
             destination,
@@ -397,8 +406,7 @@ impl Burst<'_> {
         };
         let data = headers.end.wrapping_sub(u32::from(headers.transport));
         let end = u16::try_from(data).unwrap_or(u16::MAX);
-        // If there is no room, the later fragments find nothing and are dropped and counted.
-        let _ = self.shared.fragments.lead(&key, end, translated, self.now);
+        self.shared.fragments.lead(&key, end, translated, self.now)
     }
 
     fn later_fragment<A: Tracked>(
