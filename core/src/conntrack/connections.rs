@@ -139,7 +139,9 @@ impl<A: Stored> Connections<A> {
     /// How many records are in use, expired ones not yet reused included.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.opened.read().wrapping_sub(self.closed.read())
+        // A connection may be closed by another thread before its opener has counted it.
+        let closed = self.closed.read();
+        self.opened.read().saturating_sub(closed)
     }
 
     /// Connections opened, and unassured ones evicted for them, since the start.
