@@ -1,0 +1,16 @@
+//! Connection tracking as packets see it: states and timeouts by name, ports, eviction, ICMP errors, fragments,
+//! affinity, endings.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod affinity;
+mod ends;
+mod fragments;
+mod full;
+mod icmp;
+mod ports;
+mod reply;
+mod sctp;
+mod tcp;
+mod udp;
