@@ -119,10 +119,11 @@ impl Burst<'_> {
             connections.find_at(subject.candidate, tuple, subject.hash, self.now)
         };
         for _ in 0..MAX_ROUNDS {
-            let Some(found) = hit else {
-                return self.first_packet(subject);
+            let outcome = match hit {
+                Some(found) => self.known(subject, &found),
+                None => self.first_packet(subject),
             };
-            if let Some(outcome) = self.known(subject, &found) {
+            if let Some(outcome) = outcome {
                 return outcome;
             }
             hit = connections.find(tuple, subject.hash, self.now);
@@ -211,8 +212,8 @@ impl Burst<'_> {
         Outcome::forward(flags | direction | masquerade | local, tag)
     }
 
-    /// A packet that belongs to no connection.
-    fn first_packet<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Outcome {
+    /// A packet that belongs to no connection; `None` if it does by now, and is to be looked up again.
+    fn first_packet<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Option<Outcome> {
         let random = next_seed(self.random);
         let headers = subject.headers;
         let decision = decide(
@@ -229,14 +230,14 @@ impl Burst<'_> {
                 if let Kind::FirstFragment { datagram } = headers.kind
                     && !self.lead(headers, datagram, None)
                 {
-                    return Outcome::dropped(DropReason::FragmentTableFull);
+                    return Some(Outcome::dropped(DropReason::FragmentTableFull));
                 }
-                Outcome::PASS
+                Some(Outcome::PASS)
             }
-            Decision::Reject(service) => self.reject(subject, service),
+            Decision::Reject(service) => Some(self.reject(subject, service)),
             Decision::Drop(reason, service) => {
                 self.count_drop(reason, service);
-                Outcome::dropped(reason)
+                Some(Outcome::dropped(reason))
             }
             Decision::Open(choice) => self.open(subject, &choice),
         }
@@ -275,10 +276,15 @@ impl Burst<'_> {
         }
     }
 
-    fn open<A: Tracked>(&mut self, subject: &mut Subject<'_, A>, choice: &Choice<A>) -> Outcome {
+    /// Opens a connection; `None` if another worker opened it, and it ended, meanwhile.
+    fn open<A: Tracked>(
+        &mut self,
+        subject: &mut Subject<'_, A>,
+        choice: &Choice<A>,
+    ) -> Option<Outcome> {
         let headers = subject.headers;
         let Some(transport) = transport(subject.packet(), headers) else {
-            return Outcome::dropped(DropReason::InvalidTransport);
+            return Some(Outcome::dropped(DropReason::InvalidTransport));
         };
         let original = headers.tuple;
         let opening = Opening {
@@ -305,20 +311,18 @@ impl Burst<'_> {
         };
         let (hit, new) = match connections.open(&opening, &transport, self.now, usable) {
             Ok(opened) => opened,
-            Err(error) => return Outcome::dropped(reason_of(error)),
+            Err(error) => return Some(Outcome::dropped(reason_of(error))),
         };
         self.opened = true;
         if !new {
             // Another worker opened it between our looking and our opening.
-            return self
-                .known(subject, &hit)
-                .unwrap_or(Outcome::dropped(DropReason::NoConnection));
+            return self.known(subject, &hit);
         }
         self.shared
             .services
             .count(choice.service, ServiceEvent::Opened);
         self.remember(&original, choice);
-        self.translate(subject, &hit, descriptor_flags::NEW, choice.tag)
+        Some(self.translate(subject, &hit, descriptor_flags::NEW, choice.tag))
     }
 
     fn remember<A: Tracked>(&self, original: &Tuple<A>, choice: &Choice<A>) {
