@@ -371,12 +371,16 @@ impl<A: Stored> Connections<A> {
 
     /// Makes room for one connection: an expired one, else the half-open one that expires first, else the
     /// one-way UDP one that does, among the next [`EVICTION_SAMPLE`] records. Assured and answered
-    /// connections are not touched.
+    /// connections are not touched. `true` also if other threads made room among them meanwhile.
     pub(super) fn make_room(&self, now: u32) -> bool {
         for _ in 0..4 {
             let mut best: Option<(u8, u32, Hit<'_, A>)> = None;
+            let mut vacant = false;
             for number in self.next_records(&self.evict_hand, EVICTION_SAMPLE) {
-                let Some(hit) = self.at(number) else { continue };
+                let Some(hit) = self.at(number) else {
+                    vacant = true;
+                    continue;
+                };
                 let Some(class) = eviction_class(&hit, now) else {
                     continue;
                 };
@@ -384,6 +388,7 @@ impl<A: Stored> Connections<A> {
                     if self.close(hit) {
                         return true;
                     }
+                    vacant = true;
                     continue;
                 }
                 let rank = (class, hit.header.deadline());
@@ -401,7 +406,7 @@ impl<A: Stored> Connections<A> {
                         return true;
                     }
                 }
-                None => return false,
+                None => return vacant,
             }
         }
         false
