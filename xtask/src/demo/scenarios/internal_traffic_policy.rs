@@ -89,5 +89,17 @@ fn explain(stage: &mut Stage<'_>) -> Result<()> {
         Err("the policy is not named".to_owned())
     };
     show.row("portolan explain", to, "", judged);
+    show.say("and how often? on node-2: portolan get stats");
+    let stats = portolan.ask(node_2, &["get", "stats"])?;
+    let counted = |line: &&str| line.contains("no_local_endpoint{default/rs-me-exists-demo");
+    let rows: Vec<_> = stats.lines().filter(counted).collect();
+    rows.iter()
+        .for_each(|line| show.say(&format!("  | {line}")));
+    let judged = if rows.is_empty() {
+        Err("the drops are not counted".to_owned())
+    } else {
+        Ok("counted by Service and reason".to_owned())
+    };
+    show.row("portolan get stats", "", "", judged);
     Ok(())
 }
