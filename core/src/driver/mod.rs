@@ -1,5 +1,44 @@
 //! Packets of the kernel: devices, the run loop with one thread for each queue, and in software what a device
 //! cannot do itself. Linux only. All of its `unsafe` is in one file, of system calls.
+//!
+//! A [`Tun`] asks for everything and says what it did without; a [`Driver`] runs a processor for each of its
+//! queues, which is usually a [`Worker`](crate::dataplane::Worker). `examples/tun_nat.rs` is a whole forwarder.
+//!
+//! ```no_run
+//! use portolan::dataplane::{Config, Dataplane, Descriptor};
+//! use portolan::driver::{Driver, RunOptions, Tun, TunOptions};
+//! use portolan::net::Instant;
+//!
+//! let dataplane = Dataplane::new(&Config::default())?;
+//! let tun = Tun::open(&TunOptions { queues: 2, up: true, ..TunOptions::new("ptl0") })?;
+//! for loss in tun.losses() {
+//!     eprintln!("{}: {loss}", tun.name());
+//! }
+//! let mut processors = Vec::new();
+//! for _ in 0..tun.capabilities().queues {
+//!     let mut worker = dataplane.worker()?;
+//!     processors.push(move |now: Instant, frames: &mut [u8], burst: &mut [Descriptor]| {
+//!         worker.process_burst(now, frames, burst);
+//!     });
+//! }
+//! let driver = Driver::start(tun, processors, &RunOptions::default())?;
+//! // Until it is told to stop, or its device goes.
+//! let counts = driver.stop()?;
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `tun` | opening a device by name or by descriptor, probing downwards |
+//! | `capabilities` | what was granted, and what each loss costs |
+//! | `run` | threads for the queues, started and stopped together |
+//! | `queue` | one thread: read a burst, process it, write it out |
+//! | `burst` | the memory of one burst |
+//! | `output` | writing, and what became of each packet |
+//! | `segment` | checksums and segments in software |
+//! | `virtio` | the header that carries offload |
+//! | `stats`, `stop`, `error` | counts, the request to stop, what goes wrong |
+//! | `sys` | system calls |
 
 mod burst;
 mod capabilities;

@@ -280,7 +280,7 @@ impl Tun {
         }
     }
 
-    /// Sets MTU and state. Where interface ioctls do not exist (gVisor), the host must use netlink.
+    /// Sets MTU and state. Where interface ioctls do not exist (gVisor), that is a loss and no error.
     fn configure(&mut self, options: &TunOptions) -> Result<(), OpenError> {
         if let Some(mtu) = options.mtu {
             let set = self.set_mtu(mtu);
@@ -299,7 +299,7 @@ impl Tun {
         loss: impl FnOnce(String) -> Loss,
     ) -> Result<(), OpenError> {
         match result {
-            Err(error) if is_refusal(&error.source) => {
+            Err(error) if is_absent(&error.source) => {
                 self.losses
                     .push(loss(format!("{}: {}", error.operation, error.source)));
                 Ok(())
@@ -311,14 +311,22 @@ impl Tun {
     fn set_mtu(&self, mtu: u32) -> Result<(), SystemError> {
         let mut request = self.interface_request();
         request.set_mtu(mtu);
-        self.interface_ioctl(libc::SIOCSIFMTU, "SIOCSIFMTU", &mut request)
+        self.interface_ioctl(libc::SIOCSIFMTU as libc::Ioctl, "SIOCSIFMTU", &mut request)
     }
 
     fn set_up(&self) -> Result<(), SystemError> {
         let mut request = self.interface_request();
-        self.interface_ioctl(libc::SIOCGIFFLAGS, "SIOCGIFFLAGS", &mut request)?;
+        self.interface_ioctl(
+            libc::SIOCGIFFLAGS as libc::Ioctl,
+            "SIOCGIFFLAGS",
+            &mut request,
+        )?;
         request.set_flags(request.flags() | libc::IFF_UP as u16);
-        self.interface_ioctl(libc::SIOCSIFFLAGS, "SIOCSIFFLAGS", &mut request)
+        self.interface_ioctl(
+            libc::SIOCSIFFLAGS as libc::Ioctl,
+            "SIOCSIFFLAGS",
+            &mut request,
+        )
     }
 
     /// The kernel gave the name, so it is not too long for it.
@@ -388,9 +396,14 @@ fn note_losses(options: &TunOptions, flags: u16, why: Option<String>, losses: &m
 
 /// Refusals that less demanding flags may avoid; anything else (no permission, busy) they would not.
 fn is_refusal(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINVAL) || is_absent(error)
+}
+
+/// The operation does not exist here, whatever its argument.
+fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
-        Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOTTY | libc::ENOSYS)
+        Some(libc::EOPNOTSUPP | libc::ENOTTY | libc::ENOSYS)
     )
 }
 

@@ -306,3 +306,28 @@ fn degraded() {
         "{longest} {stats:?}"
     );
 }
+
+#[test]
+fn a_persistent_interface_stays_and_keeps_its_mtu() {
+    in_namespace("a_persistent_interface_stays_and_keeps_its_mtu", || {
+        let mut options = TunOptions {
+            persistent: true,
+            mtu: Some(1400),
+            ..TunOptions::new("ptl%d")
+        };
+        let tun = Tun::open(&options).expect("the TUN opens");
+        assert!(tun.capabilities().persistent && tun.losses().is_empty());
+        assert_eq!(tun.name(), "ptl0", "the kernel numbered it");
+        drop(tun);
+        ip("link set ptl0 up");
+        let shown = Command::new("ip").args(["link", "show", "ptl0"]).output();
+        let shown = String::from_utf8(shown.expect("ip runs").stdout).expect("text");
+        assert!(shown.contains("mtu 1400"), "{shown}");
+        options.mtu = Some(10);
+        let error = Tun::open(&options).expect_err("no IP over 10 bytes");
+        assert!(
+            error.to_string().starts_with("ptl1: SIOCSIFMTU: "),
+            "{error}"
+        );
+    });
+}
