@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -122,9 +123,17 @@ impl Step {
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
+            // A group of its own, so that what cargo has started goes with cargo.
+            .process_group(0)
             .spawn()
             .with_context(|| format!("starting `{shown}`"))?;
-        process::wait(&mut child, STEP_LIMIT).with_context(|| format!("`{shown}`"))
+        let ended = process::wait(&mut child, STEP_LIMIT).with_context(|| format!("`{shown}`"));
+        if ended.is_err() {
+            let group = format!("-{}", child.id());
+            // Nobody may be left in it: then there is nothing to do.
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).output();
+        }
+        ended
     }
 
     fn log_path(&self, logs: &Path) -> PathBuf {

@@ -68,20 +68,13 @@ fn workspace_lints() -> Step {
 }
 
 fn tests() -> Vec<Step> {
-    let every = [
-        "test",
-        "--workspace",
-        "--lib",
-        "--bins",
-        "--tests",
-        "--examples",
-        "--no-fail-fast",
-    ];
-    let all_features = [&every[..], &["--all-features"]].concat();
+    let every = ["--lib", "--bins", "--tests", "--examples", "--no-fail-fast"];
+    let default = [&["test", "--package", "portolan"], &every[..]].concat();
+    let all = [&["test", "--workspace", "--all-features"], &every[..]].concat();
     let documents = ["test", "--workspace", "--doc", "--all-features"];
     vec![
-        Step::cargo("tests, default features", &every, Reader::Libtest),
-        Step::cargo("tests, all features", &all_features, Reader::Libtest),
+        Step::cargo("tests, default features", &default, Reader::Libtest),
+        Step::cargo("tests, all features", &all, Reader::Libtest),
         Step::cargo("tests in documentation", &documents, Reader::Libtest),
     ]
 }

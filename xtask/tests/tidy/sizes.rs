@@ -1,32 +1,19 @@
 //! A file has at most 600 lines, a function at most 70: longer ones have a noun or a verb too many.
+//! A test may have twice as many: its table of cases is data.
 
 use super::sources::{self, Source};
 
 const FILE_LINES: usize = 600;
 const FUNCTION_LINES: usize = 70;
+const TEST_LINES: usize = 140;
 
 /// What was longer when the rule came: path and name, and how long it may be. Lines here may only
 /// go away, and numbers only fall.
 const LONGER_FILES: [(&str, usize); 1] = [("core/tests/k8s.rs", 654)];
-const LONGER_FUNCTIONS: [(&str, &str, usize); 6] = [
+const LONGER_FUNCTIONS: [(&str, &str, usize); 3] = [
     ("core/src/dataplane/decide.rs", "decide", 82),
-    (
-        "core/src/driver/segment/tests.rs",
-        "offload_fields_that_contradict_the_packet_are_refused",
-        104,
-    ),
     ("core/src/packet/build/sample.rs", "samples", 88),
     ("core/src/packet/ipv4.rs", "parse", 77),
-    (
-        "core/src/packet/tests/parse.rs",
-        "lying_headers_are_malformed",
-        133,
-    ),
-    (
-        "core/tests/k8s_sources.rs",
-        "what_is_not_served_is_rejected_and_what_is_not_ours_is_ignored",
-        92,
-    ),
 ];
 
 #[test]
@@ -46,11 +33,14 @@ fn no_file_is_longer_than_600_lines() {
 fn no_function_is_longer_than_70_lines() {
     let mut broken = Vec::new();
     for source in sources::all() {
+        let path = &source.path;
+        let is_test = path.contains("/tests/") || path.ends_with("/tests.rs");
+        let allowed = if is_test { TEST_LINES } else { FUNCTION_LINES };
         for Function { name, line, lines } in functions(&source) {
             let mut exceptions = LONGER_FUNCTIONS.iter();
             let exception =
                 exceptions.find(|(path, function, _)| *path == source.path && *function == name);
-            if lines > exception.map_or(FUNCTION_LINES, |(_, _, allowed)| *allowed) {
+            if lines > exception.map_or(allowed, |(_, _, allowed)| *allowed) {
                 broken.push(format!("{}:{line}: {name}: {lines} lines", source.path));
             }
         }
