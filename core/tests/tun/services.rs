@@ -15,6 +15,7 @@ use portolan::service::{
     Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec, SourceRule,
 };
 
+use crate::allocations;
 use crate::kernel::{
     HERE, THERE, TIMEOUT, in_namespace, long_datagram_delivers, open, pattern, tcp_delivers_to,
 };
@@ -47,8 +48,12 @@ impl Serving {
         let processors = (0..tun.capabilities().queues)
             .map(|_| {
                 let mut worker = dataplane.worker().expect("a worker");
+                let mut allocations = None;
                 move |now: Instant, frames: &mut [u8], burst: &mut [Descriptor]| {
                     worker.process_burst(now, frames, burst);
+                    // Also none between one burst and the next: reading, writing, segmenting, waiting.
+                    let count = allocations::of_this_thread();
+                    assert_eq!(count, *allocations.get_or_insert(count), "allocations");
                 }
             })
             .collect();
