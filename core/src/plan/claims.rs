@@ -88,10 +88,8 @@ impl Claims {
     pub(super) fn remove(&mut self, place: Place, key: &PortKey) {
         match self.places.get_mut(&place) {
             Some(Claimants::One(claim)) if *claim.key == *key => {
-                if let Some(Claimants::One(claim)) = self.places.remove(&place) {
-                    // Another may take the place in the same batch: then it changed hands.
-                    self.touched.entry(place).or_insert(Some(claim));
-                }
+                // Whoever takes the place in the same batch is looked at anyway.
+                self.places.remove(&place);
             }
             Some(Claimants::Several(claims)) => {
                 let before = claims.first().cloned();
