@@ -59,7 +59,12 @@ pub(crate) fn apply(serving: &mut Serving, difference: Difference) -> Result<(),
         error!("{}: {reason}; what it held stays in force", path.display());
     }
     for (path, rejection) in &difference.rejections {
-        warn!("{}: {rejection}", path.display());
+        let name = path.display().to_string();
+        if rejection.object.contains(&name) {
+            warn!("{rejection}");
+        } else {
+            warn!("{name}: {rejection}");
+        }
     }
     for rejection in serving.change(&difference.delete, difference.apply)? {
         warn!("{rejection}");

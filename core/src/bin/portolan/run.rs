@@ -194,8 +194,16 @@ struct Running<'a> {
 
 impl Running<'_> {
     fn until_stopped(&mut self, events: &Receiver<Event>) -> Result<(), CommandError> {
+        let mut due = driver::now().after(LOOK);
         loop {
-            match events.recv_timeout(LOOK) {
+            let now = driver::now();
+            // However much is asked, the files are looked at in time.
+            if now >= due {
+                self.follow(false)?;
+                due = now.after(LOOK);
+            }
+            let left = Duration::from_nanos(due.as_nanos().saturating_sub(now.as_nanos()));
+            match events.recv_timeout(left) {
                 Ok(Event::Signal(SIGHUP)) => {
                     info!("SIGHUP: reading everything again");
                     self.follow(true)?;
@@ -206,8 +214,8 @@ impl Running<'_> {
                     // Whoever asked may have gone.
                     let _ = asked.answer.send(answer.map_err(|error| error.to_string()));
                 }
-                Err(RecvTimeoutError::Timeout) => self.follow(false)?,
-                Err(RecvTimeoutError::Disconnected) => thread::sleep(LOOK),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => thread::sleep(left),
             }
             // The reason comes from `Driver::stop`.
             if !self.driver.is_running() {

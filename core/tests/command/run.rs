@@ -1,0 +1,153 @@
+//! `portolan run` on a TUN device of its own network namespace, asked over its socket.
+
+use super::files::{Files, SHOP};
+use super::{portolan, run};
+use core::time::Duration;
+use std::fs;
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+/// A running process; stopped if a test fails before it stops it itself.
+struct Running {
+    child: Child,
+    socket: String,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    /// Starts it where it may make devices; `None`, said loudly, where namespaces are refused.
+    fn start(files: &Files) -> Option<Self> {
+        let socket = files.path("control.sock").display().to_string();
+        let arguments = format!("run --tun ptl0 --control {socket} {}", files.arguments());
+        let probe = Command::new("unshare")
+            .args(["-rn", "test", "-e", "/dev/net/tun"])
+            .status();
+        if !probe.is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED: network namespaces or /dev/net/tun are refused here");
+            return None;
+        }
+        let log = fs::File::create(files.path("log")).expect("writable");
+        let child = Command::new("unshare")
+            .arg("-rn")
+            .arg(portolan().get_program())
+            .args(arguments.split_whitespace())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("unshare starts");
+        Some(Self { child, socket })
+    }
+
+    /// Asks until the answer holds what is wanted, for at most ten seconds.
+    fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let mut last = String::new();
+        for _ in 0..200 {
+            let finished = run(&format!("{what} --control {}", self.socket));
+            if finished.status == 0 && wanted(&finished.stdout) {
+                return finished.stdout;
+            }
+            last = finished.stdout + &finished.stderr;
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{what}: {last}");
+    }
+
+    /// Sends a signal by name.
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -s {name}");
+    }
+}
+
+#[test]
+fn files_are_followed_live_and_a_signal_ends_it_cleanly() {
+    let files = Files::new("run-live");
+    let Some(mut running) = Running::start(&files) else {
+        return;
+    };
+    running.until("get services -A", |out| {
+        out.contains("shop") && out.contains("dns")
+    });
+    let asked = "explain --src 10.244.1.9 --dst 10.43.0.10:80";
+    running.until(asked, |out| out.contains("drop (NoLocalEndpoint)"));
+
+    // An edit takes effect by itself.
+    let edited = SHOP.replace(
+        "internalTrafficPolicy: Local",
+        "internalTrafficPolicy: Cluster",
+    );
+    files.write("objects/shop.yaml", &edited);
+    running.until(asked, |out| {
+        out.contains("forward: the packet opens a connection")
+    });
+
+    // A file that is wrong leaves what it held in force; it is named in the log.
+    files.write("objects/shop.yaml", "apiVersion: [\n");
+    // A file that vanishes takes its objects with it.
+    fs::remove_file(files.path("objects/dns.yaml")).expect("removable");
+    running.until("get services -A", |out| !out.contains("dns"));
+    running.until(asked, |out| {
+        out.contains("forward: the packet opens a connection")
+    });
+
+    // The node's description is followed too.
+    let node = super::files::NODE.replace("10.244.0.0/16", "10.99.0.0/16");
+    files.write("node.yaml", &node);
+    running.signal("HUP");
+    running.until(asked, |out| {
+        out.contains("10.244.1.9 is neither a pod nor this node")
+    });
+
+    let stats = running.until("get stats --json", |out| out.contains("connections_ipv4"));
+    assert!(stats.contains("\"limit\": 262144"), "{stats}");
+    running.until("get connections", |out| out.starts_with("PROTOCOL"));
+
+    running.signal("TERM");
+    let status = running.child.wait().expect("it ends");
+    let log = fs::read_to_string(files.path("log")).expect("a log");
+    assert_eq!(status.code(), Some(0), "{log}");
+    let mut stdout = String::new();
+    let pipe = running.child.stdout.as_mut().expect("piped");
+    pipe.read_to_string(&mut stdout).expect("UTF-8");
+    assert_eq!(stdout, "", "logs go to stderr");
+    assert!(
+        log.contains("serving 3 frontends of 2 Services on ptl0 (offloads: "),
+        "{log}"
+    );
+    assert!(log.contains("shop.yaml:"), "{log}");
+    assert!(
+        !fs::exists(files.path("control.sock")).expect("readable"),
+        "the socket is gone"
+    );
+}
+
+#[test]
+fn what_it_needs_is_said_before_anything_is_served() {
+    let files = Files::new("run-needs");
+    let finished = run(&format!(
+        "run --tun ptl0 --node-config {} --objects {}",
+        files.path("missing.yaml").display(),
+        files.objects().display()
+    ));
+    assert_eq!((finished.status, finished.stdout.as_str()), (2, ""));
+    assert!(
+        finished.stderr.contains("missing.yaml"),
+        "{}",
+        finished.stderr
+    );
+    let finished = run(&format!(
+        "run --tun ptl0 --node-config {} --objects {}",
+        files.path("node.yaml").display(),
+        files.path("missing").display()
+    ));
+    assert_eq!(finished.status, 2);
+    assert!(finished.stderr.contains("missing"), "{}", finished.stderr);
+}
