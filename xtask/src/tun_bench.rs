@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use crate::namespace::Namespace;
 use crate::packages::{self, IP, IPERF3};
 use crate::process::{self, Running};
-use crate::workspace;
+use crate::{interrupt, workspace};
 
 const TUN: &str = "ptl0";
 /// Runs of each case; the median is shown.
@@ -42,6 +42,7 @@ struct Sample {
 
 /// Builds the forwarder, measures, prints the table.
 pub(crate) fn run() -> Result<ExitCode> {
+    interrupt::watch()?;
     packages::require(&[IP, IPERF3])?;
     let forwarder = build()?;
     let network = Network::new()?;
