@@ -11,7 +11,7 @@
 //! # Layers
 //!
 //! Each module uses only modules to its left: [`net`], [`sync`], [`table`], [`packet`], [`service`],
-//! [`conntrack`], [`dataplane`], `driver`; and [`net`], [`model`], [`plan`], [`node`], with `k8s` decoding into
+//! [`conntrack`], [`dataplane`], `driver` and [`phy`]; and [`net`], [`model`], [`plan`], [`node`], with `k8s` decoding into
 //! [`model`]. The packet path knows nothing of Kubernetes.
 //!
 //! # Features
@@ -39,6 +39,7 @@ pub mod model;
 pub mod net;
 pub mod node;
 pub mod packet;
+pub mod phy;
 pub mod plan;
 pub mod service;
 pub mod sync;

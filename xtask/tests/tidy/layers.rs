@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::sources;
 
 /// A module, and the modules it may use beside itself.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("net", &[]),
     ("sync", &["net"]),
     ("table", &["net", "sync"]),
@@ -29,6 +29,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
             "dataplane",
         ],
     ),
+    ("phy", &["net", "dataplane"]),
     ("model", &["net"]),
     // `service` for the form that a plan is compiled into.
     ("plan", &["net", "model", "service"]),
