@@ -6,10 +6,11 @@ use super::shared::Shared;
 use super::stats::{ServiceStats, Stats, Usage};
 use super::worker::Worker;
 use crate::conntrack::Connection;
-use crate::net::{Generation, Instant, ServiceId};
+use crate::net::{EndpointId, Generation, Instant, ServiceId};
 use crate::service::{ApplyError, Edit, Effects, Ended, NewTableError, Table};
 use crate::sync;
 use crate::table::hash::next_seed;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -207,13 +208,14 @@ impl Dataplane {
             self.shared.services.reset(service);
         }
         let Effects { ended, assigned } = &self.effects;
-        let lasting = ended.iter().filter(|ended| {
-            // An id that was given away again at once has connections of its next endpoint by now.
-            !assigned
+        // An id that was given away again at once has connections of its next endpoint by now.
+        let again: BTreeSet<EndpointId> =
+            assigned.iter().map(|assigned| assigned.endpoint).collect();
+        self.ended.extend(
+            ended
                 .iter()
-                .any(|assigned| assigned.endpoint == ended.endpoint)
-        });
-        self.ended.extend(lasting);
+                .filter(|ended| !again.contains(&ended.endpoint)),
+        );
         Ok(Published {
             generation: Generation(generation),
             refused,

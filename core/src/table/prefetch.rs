@@ -2,7 +2,10 @@
 
 /// Asks the processor to load the first cache line of `value`. Changes nothing that a program can see.
 #[inline]
-#[expect(unsafe_code, reason = "the intrinsic takes a pointer")]
+#[cfg_attr(
+    all(target_arch = "x86_64", not(miri)),
+    expect(unsafe_code, reason = "the intrinsic takes a pointer")
+)]
 pub fn prefetch<T>(value: &T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
