@@ -70,7 +70,7 @@ pub enum Sameness {
 pub enum InsertError {
     /// This entry has the same key.
     Duplicate(Entry),
-    /// No free slot within [`PROBE_LIMIT`] buckets of the home.
+    /// No free slot in any of the sixteen buckets that the hash chooses.
     Full,
 }
 
