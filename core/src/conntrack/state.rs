@@ -139,7 +139,7 @@ pub(super) struct Memory {
     pub(super) windows: u32,
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn step(
     state: State,
     direction: Direction,
