@@ -85,7 +85,7 @@ impl Outcome {
 }
 
 /// What connection tracking reads of a packet's transport header; `None` if that is impossible.
-#[inline]
+#[inline(always)]
 pub(super) fn transport<A: Tracked>(packet: &[u8], headers: &Headers<A>) -> Option<Transport> {
     match headers.tuple.protocol {
         Protocol::Tcp => TcpSegment::read(packet, headers).map(Transport::Tcp),
@@ -109,30 +109,45 @@ impl Burst<'_> {
     }
 
     /// A whole packet or a first fragment.
-    #[inline]
+    #[inline(always)]
     fn leading<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Outcome {
         let connections = A::connections(self.shared);
         let tuple = &subject.headers.tuple;
-        let mut hit = if subject.candidate.is_none() && self.opened {
+        let hit = if subject.candidate.is_none() && self.opened {
             connections.find(tuple, subject.hash, self.now)
         } else {
             connections.find_at(subject.candidate, tuple, subject.hash, self.now)
         };
-        for _ in 0..MAX_ROUNDS {
-            let outcome = match hit {
+        let outcome = match hit {
+            Some(found) => self.known(subject, &found),
+            None => self.first_packet(subject),
+        };
+        match outcome {
+            Some(outcome) => outcome,
+            None => self.again(subject),
+        }
+    }
+
+    /// A packet whose connection ended, or began, under it.
+    #[cold]
+    #[inline(never)]
+    fn again<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Outcome {
+        let connections = A::connections(self.shared);
+        for _ in 1..MAX_ROUNDS {
+            let tuple = &subject.headers.tuple;
+            let outcome = match connections.find(tuple, subject.hash, self.now) {
                 Some(found) => self.known(subject, &found),
                 None => self.first_packet(subject),
             };
             if let Some(outcome) = outcome {
                 return outcome;
             }
-            hit = connections.find(tuple, subject.hash, self.now);
         }
         Outcome::dropped(DropReason::NoConnection)
     }
 
     /// A packet of a connection; `None` if the connection ended and the packet is to be looked up again.
-    #[inline]
+    #[inline(always)]
     fn known<A: Tracked>(
         &mut self,
         subject: &mut Subject<'_, A>,
@@ -166,7 +181,7 @@ impl Burst<'_> {
     }
 
     /// Rewrites a packet of a connection.
-    #[inline]
+    #[inline(always)]
     fn translate<A: Tracked>(
         &mut self,
         subject: &mut Subject<'_, A>,
@@ -213,6 +228,7 @@ impl Burst<'_> {
     }
 
     /// A packet that belongs to no connection; `None` if it does by now, and is to be looked up again.
+    #[inline(never)]
     fn first_packet<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Option<Outcome> {
         let random = next_seed(self.random);
         let headers = subject.headers;
@@ -345,6 +361,7 @@ impl Burst<'_> {
     }
 
     /// An ICMP error: about one of our connections, or not ours. It changes no state (RFC 5927, 4).
+    #[inline(never)]
     fn icmp_error<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Outcome {
         let connections = A::connections(self.shared);
         let headers = subject.headers;
@@ -392,6 +409,8 @@ impl Burst<'_> {
     }
 
     /// Remembers where a first fragment goes; `false` if there is no room, and its datagram cannot go anywhere.
+    #[cold]
+    #[inline(never)]
     fn lead<A: Tracked>(
         &self,
         headers: &Headers<A>,
@@ -413,6 +432,7 @@ impl Burst<'_> {
         self.shared.fragments.lead(&key, end, translated, self.now)
     }
 
+    #[inline(never)]
     fn later_fragment<A: Tracked>(
         &self,
         subject: &mut Subject<'_, A>,

@@ -56,7 +56,7 @@ impl<A: Address> Rewrite<A> {
 /// change, because its CRC32c covers bytes whose number is not known yet. [`DropReason::MalformedHeader`]: ICMP,
 /// which [`super::rewrite_error`] translates. [`DropReason::MalformedTruncated`]: `packet` is not the one that
 /// `headers` were parsed from.
-#[inline]
+#[inline(always)]
 pub fn rewrite<A: Address>(
     packet: &mut [u8],
     headers: &Headers<A>,
