@@ -9,7 +9,7 @@ use super::state::{Memory, Progress, State, Step, Transport, step};
 use super::timeouts::{TimeoutTicks, Timeouts};
 use crate::net::{Address, Direction, Family, Protocol, TICKS_PER_SECOND, Tuple};
 use crate::sync::{FreeList, Header, Life, Word};
-use crate::table::{Entry, HashKey, Index, prefetch};
+use crate::table::{Entry, HashKey, Home, Index, prefetch};
 use alloc::boxed::Box;
 use core::net::IpAddr;
 
@@ -163,21 +163,38 @@ impl<A: Stored> Connections<A> {
         self.index.prefetch(hash);
     }
 
-    /// A record that probably is the hash's, its cache line asked for; for [`Connections::find_at`].
+    /// What the index's home line says of the hash; the record's cache lines are asked for.
     #[inline]
     #[must_use]
-    pub fn candidate(&self, hash: u64) -> Option<Entry> {
-        let found = self.index.find(hash, |_| true)?;
-        let record = self.records.get(decode(found).0 as usize)?;
-        prefetch(record);
-        if size_of::<Record<A>>() > 64 {
-            prefetch(record.last_word());
+    pub fn candidate(&self, hash: u64) -> Home {
+        let home = self.index.home_of(hash);
+        if let Home::Entry(found) = home {
+            self.prefetch_record(found);
         }
+        home
+    }
+
+    /// After [`Home::Beyond`]: a record that probably is the hash's, its cache lines asked for.
+    #[cold]
+    #[must_use]
+    pub fn candidate_beyond(&self, hash: u64) -> Option<Entry> {
+        let found = self.index.beyond(hash)?;
+        self.prefetch_record(found);
         Some(found)
     }
 
-    /// As [`Connections::find`], looking at `candidate` first.
     #[inline]
+    fn prefetch_record(&self, found: Entry) {
+        if let Some(record) = self.records.get(decode(found).0 as usize) {
+            prefetch(record);
+            if size_of::<Record<A>>() > 64 {
+                prefetch(record.last_word());
+            }
+        }
+    }
+
+    /// As [`Connections::find`], looking at `candidate` first.
+    #[inline(always)]
     #[must_use]
     pub fn find_at(
         &self,
@@ -200,6 +217,7 @@ impl<A: Stored> Connections<A> {
     }
 
     /// The live connection that one of whose tuples this is. An expired one is cleared away.
+    #[inline(never)]
     #[must_use]
     pub fn find(&self, tuple: &Tuple<A>, hash: u64, now: u32) -> Option<Hit<'_, A>> {
         let mut hit = None;
@@ -218,15 +236,19 @@ impl<A: Stored> Connections<A> {
     }
 
     /// Is the entry's record live, of the entry's incarnation, and this tuple's?
-    #[inline]
+    #[inline(always)]
     fn verify(&self, found: Entry, tuple: &Tuple<A>) -> Option<Hit<'_, A>> {
         let hit = self.resolve(found)?;
         let live = matches!(hit.header.life(), Life::Live(_));
-        (live && hit.binding.tuple(hit.direction) == *tuple).then_some(hit)
+        if live && hit.binding.tuple(hit.direction) == *tuple {
+            Some(hit)
+        } else {
+            None
+        }
     }
 
     /// What an entry points at, if the record still is of its incarnation.
-    #[inline]
+    #[inline(always)]
     pub(super) fn resolve(&self, found: Entry) -> Option<Hit<'_, A>> {
         let (number, version, direction) = decode(found);
         let record = self.records.get(number as usize)?;
@@ -235,7 +257,10 @@ impl<A: Stored> Connections<A> {
             return None;
         }
         let binding = record.read();
-        header.confirm(&record.header).then_some(Hit {
+        if !header.confirm(&record.header) {
+            return None;
+        }
+        Some(Hit {
             record,
             number,
             header,
@@ -246,7 +271,7 @@ impl<A: Stored> Connections<A> {
 
     /// Moves a connection by one packet. `Some(step)` says what the packet did; `None` that the connection
     /// ended meanwhile and the packet must be looked up again.
-    #[inline]
+    #[inline(always)]
     pub fn advance(&self, hit: &Hit<'_, A>, transport: &Transport, now: u32) -> Option<Step> {
         let mut header = hit.header;
         for _ in 0..MAX_STEPS {
@@ -276,7 +301,7 @@ impl<A: Stored> Connections<A> {
     }
 
     /// Writes what a step changed, and only that: an unchanged cache line stays clean.
-    #[inline]
+    #[inline(always)]
     fn store(
         record: &Record<A>,
         header: Header,

@@ -31,6 +31,7 @@ mod sealed {
     pub trait AddressWords<A>: Default + Sync + Send {
         fn write(&self, addresses: Quad<A>);
         fn read(&self) -> Quad<A>;
+        fn last(&self) -> &Word;
     }
 
     #[derive(Debug, Default)]
@@ -73,6 +74,12 @@ impl AddressWords<Ipv4Addr> for Two {
             (split(first.read()), split(second.read()));
         [client, frontend, endpoint, translated].map(Ipv4Addr::from_bits)
     }
+
+    #[inline]
+    fn last(&self) -> &Word {
+        let Self([_, last]) = self;
+        last
+    }
 }
 
 impl AddressWords<Ipv6Addr> for Eight {
@@ -89,6 +96,12 @@ impl AddressWords<Ipv6Addr> for Eight {
         let Self([a, b, c, d, e, f, g, h]) = self;
         [[a, b], [c, d], [e, f], [g, h]]
             .map(|[high, low]| Ipv6Addr::from_words([high.read(), low.read()]))
+    }
+
+    #[inline]
+    fn last(&self) -> &Word {
+        let Self([.., last]) = self;
+        last
     }
 }
 
@@ -253,8 +266,8 @@ impl<A: Stored> Record<A> {
 
     /// A word of the record's last cache line, to be asked for beside the first.
     #[inline]
-    pub(super) fn last_word(&self) -> &A::Addresses {
-        &self.addresses
+    pub(super) fn last_word(&self) -> &Word {
+        self.addresses.last()
     }
 
     /// Version, life and deadline; before reading anything else.

@@ -10,7 +10,7 @@ use crate::net::{DropReason, Instant, Verdict};
 use crate::packet::{Headers, Kind, Parsed, parse};
 use crate::service::Table;
 use crate::sync::{CounterSlot, Reader};
-use crate::table::Entry;
+use crate::table::{Entry, Home};
 use alloc::sync::Arc;
 
 /// Packets whose memory is asked for together. More would not hide more latency and spill the first cache.
@@ -37,6 +37,8 @@ struct Lane {
     hash: u64,
     candidate: Option<Entry>,
 }
+
+const _: () = assert!(LANES == 32, "a bit for each lane");
 
 const EMPTY_LANE: Lane = Lane {
     parsed: Parsed::NotOurs,
@@ -137,12 +139,28 @@ fn look_up(burst: &Burst<'_>, frames: &[u8], chunk: &[Descriptor], lanes: &mut [
             Parsed::NotOurs | Parsed::Malformed(_) => 0,
         };
     }
-    for lane in lanes.iter_mut().take(chunk.len()) {
-        lane.candidate = match &lane.parsed {
+    let mut beyond = 0_u32;
+    for (number, lane) in lanes.iter_mut().take(chunk.len()).enumerate() {
+        let home = match &lane.parsed {
             Parsed::Ipv4(headers) => ask_for_record(burst, headers, lane.hash),
             Parsed::Ipv6(headers) => ask_for_record(burst, headers, lane.hash),
-            Parsed::NotOurs | Parsed::Malformed(_) => None,
+            Parsed::NotOurs | Parsed::Malformed(_) => Home::Nothing,
         };
+        match home {
+            Home::Entry(entry) => lane.candidate = Some(entry),
+            Home::Beyond => beyond |= 1 << number,
+            Home::Nothing => {}
+        }
+    }
+    while beyond != 0 {
+        if let Some(lane) = lanes.get_mut(beyond.trailing_zeros() as usize) {
+            lane.candidate = match &lane.parsed {
+                Parsed::Ipv4(headers) => ask_beyond(burst, headers, lane.hash),
+                Parsed::Ipv6(headers) => ask_beyond(burst, headers, lane.hash),
+                Parsed::NotOurs | Parsed::Malformed(_) => None,
+            };
+        }
+        beyond &= beyond.wrapping_sub(1);
     }
 }
 
@@ -170,19 +188,34 @@ fn ask_for_index<A: Tracked>(burst: &Burst<'_>, headers: &Headers<A>) -> u64 {
 }
 
 #[inline]
-fn ask_for_record<A: Tracked>(burst: &Burst<'_>, headers: &Headers<A>, hash: u64) -> Option<Entry> {
+fn ask_for_record<A: Tracked>(burst: &Burst<'_>, headers: &Headers<A>, hash: u64) -> Home {
     if !matches!(headers.kind, Kind::Whole | Kind::FirstFragment { .. }) {
-        return None;
+        return Home::Nothing;
     }
-    let candidate = A::connections(burst.shared).candidate(hash);
+    let home = A::connections(burst.shared).candidate(hash);
+    if home == Home::Nothing {
+        ask_for_frontend(burst, headers);
+    }
+    home
+}
+
+/// For entries that do not live in their home bucket: one in thirteen when the table is full.
+#[cold]
+fn ask_beyond<A: Tracked>(burst: &Burst<'_>, headers: &Headers<A>, hash: u64) -> Option<Entry> {
+    let candidate = A::connections(burst.shared).candidate_beyond(hash);
     if candidate.is_none() {
-        let tuple = &headers.tuple;
-        let hash = burst
-            .table
-            .hash(tuple.destination, tuple.destination_port, tuple.protocol);
-        burst.table.prefetch::<A>(hash);
+        ask_for_frontend(burst, headers);
     }
     candidate
+}
+
+#[inline]
+fn ask_for_frontend<A: Tracked>(burst: &Burst<'_>, headers: &Headers<A>) {
+    let tuple = &headers.tuple;
+    let hash = burst
+        .table
+        .hash(tuple.destination, tuple.destination_port, tuple.protocol);
+    burst.table.prefetch::<A>(hash);
 }
 
 /// The third loop's body.

@@ -74,6 +74,17 @@ pub enum InsertError {
     Full,
 }
 
+/// What a hash's home bucket says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// It holds this entry, which probably is the hash's.
+    Entry(Entry),
+    /// It holds none, but entries like it live elsewhere: [`Index::beyond`] tells.
+    Beyond,
+    /// There is none.
+    Nothing,
+}
+
 /// The buckets.
 #[derive(Debug)]
 pub struct Index {
@@ -170,6 +181,30 @@ impl Index {
             return None;
         }
         self.find_beyond(hash, &mut wanted)
+    }
+
+    /// Looks at the hash's home only, one cache line. Asks for the next bucket's if that must be read too.
+    #[inline]
+    #[must_use]
+    pub fn home_of(&self, hash: u64) -> Home {
+        let Some(bucket) = self.buckets.get(self.home(hash)) else {
+            return Home::Nothing;
+        };
+        let meta = bucket.meta.read_acquire();
+        if let Some(found) = bucket.find(tag(hash), &mut |_| true) {
+            return Home::Entry(found);
+        }
+        if overflow(meta) == 0 || meta & bloom_bit(hash) == 0 {
+            return Home::Nothing;
+        }
+        self.prefetch(next_probe(hash));
+        Home::Beyond
+    }
+
+    /// After [`Home::Beyond`]: an entry that probably is the hash's.
+    #[must_use]
+    pub fn beyond(&self, hash: u64) -> Option<Entry> {
+        self.find_beyond(hash, &mut |_| true)
     }
 
     #[cold]

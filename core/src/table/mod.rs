@@ -5,5 +5,5 @@ mod index;
 mod prefetch;
 
 pub use hash::HashKey;
-pub use index::{Entry, Index, InsertError, Sameness};
+pub use index::{Entry, Home, Index, InsertError, Sameness};
 pub use prefetch::prefetch;
