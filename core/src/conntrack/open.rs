@@ -43,7 +43,8 @@ impl SourcePorts {
         reason = "reduced to 16 bits by the remainder"
     )]
     fn permutation(self, random: u64) -> impl Iterator<Item = u16> {
-        let span = u64::from(self.span);
+        // Never 0, which the compiler does not know; a remainder by 0 would panic.
+        let span = u64::from(self.span).max(1);
         // Any step without a common divisor with the span visits every port.
         let mut stride = ((random >> 32) % span) | 1;
         while gcd(stride, span) != 1 {
