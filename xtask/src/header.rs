@@ -73,5 +73,86 @@ fn generate() -> Result<Vec<u8>> {
         .context("reading the C ABI's source")?;
     let mut header = Vec::new();
     bindings.write(&mut header);
-    Ok(header)
+    let header = String::from_utf8(header).context("the header is text")?;
+    Ok(tidy(&header).into_bytes())
+}
+
+/// A line of the header may be this long.
+#[cfg(feature = "header")]
+const WIDTH: usize = 110;
+
+/// Lays comments out as C programs do: on one line where they fit, beside a `#define` where they fit, with
+/// stars otherwise. What Rust says of safety is left out: the header's first page says it once for all.
+#[cfg(feature = "header")]
+fn tidy(header: &str) -> String {
+    let mut written = String::new();
+    let mut lines = header.lines().peekable();
+    let mut group = None;
+    while let Some(line) = lines.next() {
+        if line.trim() != "/*" {
+            // Constants of one kind stand together.
+            let between = group.is_some() && line.is_empty() && lines.peek() == Some(&"/*");
+            if !between {
+                written.push_str(line);
+                written.push('\n');
+                group = None;
+            }
+            continue;
+        }
+        let indent = line.trim_end_matches("/*");
+        let text: Vec<&str> = lines
+            .by_ref()
+            .take_while(|line| line.trim() != "*/")
+            .map(str::trim)
+            .collect();
+        let contract = text
+            .split(|line| *line == "# Safety")
+            .next()
+            .unwrap_or_default();
+        let length = contract
+            .iter()
+            .rposition(|line| !line.is_empty())
+            .map_or(0, |last| last + 1);
+        let comment = comment(&contract[..length], indent);
+        let define = lines.next_if(|next| next.starts_with("#define"));
+        let new_group = define.map(kind_of_constant);
+        if group.is_some() && group != new_group {
+            written.push('\n');
+        }
+        group = new_group;
+        match define {
+            Some(define) if define.len() + 1 + comment.len() <= WIDTH && length == 1 => {
+                written.push_str(&format!("{define} {comment}\n"));
+            }
+            Some(define) => written.push_str(&format!("{comment}\n{define}\n")),
+            None => written.push_str(&format!("{indent}{comment}\n")),
+        }
+    }
+    written
+}
+
+/// `PORTOLAN_DROP` of `#define PORTOLAN_DROP_NO_CONNECTION 11`.
+#[cfg(feature = "header")]
+fn kind_of_constant(define: &str) -> String {
+    let name = define.split(' ').nth(1).unwrap_or_default();
+    name.splitn(3, '_').take(2).collect::<Vec<_>>().join("_")
+}
+
+/// One comment, without the indentation of its first line.
+#[cfg(feature = "header")]
+fn comment(text: &[&str], indent: &str) -> String {
+    let text: Vec<String> = text.iter().map(|line| line.replace('`', "")).collect();
+    let one_line = format!("/* {} */", text.join(" "));
+    if text.len() == 1 && indent.len() + one_line.len() <= WIDTH {
+        return one_line;
+    }
+    let lines: Vec<String> = text
+        .iter()
+        .map(|line| format!(" * {line}").trim_end().to_owned())
+        .collect();
+    let body = lines.join(&format!("\n{indent}"));
+    format!(
+        "/*{}\n{indent} */",
+        body.strip_prefix(" *").unwrap_or(&body)
+    )
 }

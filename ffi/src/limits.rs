@@ -1,0 +1,129 @@
+//! Capacities, and what they cost before anything is allocated.
+
+use crate::call::{ErrorOut, control, output};
+use crate::error::Failure;
+use crate::sized::{self, SizedStruct};
+use crate::status::portolan_status;
+use core::mem::MaybeUninit;
+use portolan::dataplane::Limits;
+use portolan::service::TableLimits;
+
+/// Every capacity of a dataplane. Memory for all of it is taken once, by portolan_dataplane_new(); what is
+/// full is counted and said, nothing is cut off silently. Fill with portolan_limits_init() first.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct portolan_limits {
+    /// sizeof(portolan_limits).
+    pub struct_size: u32,
+    /// IPv4 connections: about 95 bytes each.
+    pub connections_ipv4: u32,
+    /// IPv6 connections: about 159 bytes each.
+    pub connections_ipv6: u32,
+    /// ServicePorts, counted once for each family. Ids of services are less than this.
+    pub services: u32,
+    /// Frontends, both families together.
+    pub frontends: u32,
+    /// Endpoints, both families together; an address behind two ServicePorts counts twice.
+    pub endpoints: u32,
+    /// Source ranges, counted once for each frontend that has them.
+    pub source_ranges: u32,
+    /// (ServicePort, client) pairs with session affinity.
+    pub affinities: u32,
+    /// Fragmented datagrams followed at a time.
+    pub fragments: u32,
+    /// Workers.
+    pub workers: u32,
+}
+
+// SAFETY: repr(C), ten u32.
+unsafe impl SizedStruct for portolan_limits {
+    const FIRST_SIZE: usize = 40;
+}
+
+impl portolan_limits {
+    pub(crate) const fn to_limits(self) -> Limits {
+        Limits {
+            connections_ipv4: self.connections_ipv4,
+            connections_ipv6: self.connections_ipv6,
+            table: TableLimits {
+                services: self.services,
+                frontends: self.frontends,
+                endpoints: self.endpoints,
+                source_ranges: self.source_ranges,
+            },
+            affinities: self.affinities,
+            fragments: self.fragments,
+            workers: self.workers,
+        }
+    }
+}
+
+/// Fills `limits` with the defaults of a node: 256k connections of each family, 16k ServicePorts, 64k
+/// endpoints, 8 workers; about 100 MiB. `struct_size` is sizeof(portolan_limits), and is written too.
+/// PORTOLAN_STATUS_NULL and PORTOLAN_STATUS_SIZE leave `limits` as it is. Any thread. Since 0.1.
+///
+/// # Safety
+/// `limits` is NULL or valid for writing `struct_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portolan_limits_init(
+    limits: *mut portolan_limits,
+    struct_size: u32,
+) -> portolan_status {
+    control(None, || {
+        if limits.is_null() {
+            return Err(Failure::null("limits"));
+        }
+        let known = portolan_limits::FIRST_SIZE..=4096;
+        if !known.contains(&(struct_size as usize)) {
+            return Err(Failure::new(
+                portolan_status::Size,
+                "struct_size",
+                "is not known",
+            ));
+        }
+        if !limits.is_aligned() {
+            return Err(Failure::invalid("limits", "is misaligned"));
+        }
+        // SAFETY: not NULL, aligned; writable as promised.
+        unsafe { limits.cast::<u8>().write_bytes(0, struct_size as usize) };
+        // SAFETY: likewise; the size stands first.
+        unsafe { limits.cast::<u32>().write(struct_size) };
+        let Limits { table, .. } = Limits::default();
+        let defaults = Limits::default();
+        let value = portolan_limits {
+            struct_size,
+            connections_ipv4: defaults.connections_ipv4,
+            connections_ipv6: defaults.connections_ipv6,
+            services: table.services,
+            frontends: table.frontends,
+            endpoints: table.endpoints,
+            source_ranges: table.source_ranges,
+            affinities: defaults.affinities,
+            fragments: defaults.fragments,
+            workers: defaults.workers,
+        };
+        // SAFETY: as many bytes as the size just written are writable, as promised.
+        unsafe { sized::write(limits, &value, "limits") }
+    })
+}
+
+/// Writes to `bytes` how much memory a dataplane of these limits takes. Allocates nothing. Any thread.
+/// Since 0.1.
+///
+/// # Safety
+/// `limits` is NULL or points to as many readable bytes as its `struct_size` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portolan_memory_required(
+    limits: *const portolan_limits,
+    bytes: Option<&mut MaybeUninit<u64>>,
+    error: Option<&mut MaybeUninit<*mut crate::error::portolan_error>>,
+) -> portolan_status {
+    let error: ErrorOut<'_> = error;
+    control(error, || {
+        let bytes = output(bytes, "bytes")?;
+        // SAFETY: as promised.
+        let limits = unsafe { sized::read(limits, "limits") }?;
+        bytes.write(limits.to_limits().memory().total());
+        Ok(())
+    })
+}
