@@ -12,7 +12,7 @@
 //!
 //! Each module uses only modules to its left: [`net`], [`sync`], [`table`], [`packet`], [`service`],
 //! [`conntrack`], [`dataplane`], `driver` and [`phy`]; and [`net`], [`model`], [`plan`], [`node`], with `k8s` decoding into
-//! [`model`]. The packet path knows nothing of Kubernetes.
+//! [`model`]. The packet path knows nothing of Kubernetes. [`health`] looks on: nothing but hosts uses it.
 //!
 //! # Features
 //!
@@ -33,6 +33,7 @@ pub mod conntrack;
 pub mod dataplane;
 #[cfg(all(feature = "driver", target_os = "linux"))]
 pub mod driver;
+pub mod health;
 #[cfg(feature = "k8s")]
 pub mod k8s;
 pub mod model;

@@ -7,6 +7,7 @@ use crate::plan::{Changes, FrontendPlan, NodeConfig, Plan, Planner, Policy};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 /// One node's view of the cluster's Services.
 ///
@@ -27,6 +28,8 @@ pub struct Node {
     services_synced: bool,
     slices_synced: bool,
     started: bool,
+    /// The own v1 Node has been seen.
+    own_node_seen: bool,
 }
 
 impl Node {
@@ -41,6 +44,7 @@ impl Node {
             services_synced: false,
             slices_synced: false,
             started: false,
+            own_node_seen: false,
         }
     }
 
@@ -60,6 +64,7 @@ impl Node {
                 kind: Kind::Node,
                 key: old,
             });
+            self.own_node_seen = false;
         }
         self.config = config;
         self.update()
@@ -131,6 +136,7 @@ impl Node {
     }
 
     fn update(&mut self) -> Vec<Rejection> {
+        self.own_node_seen |= self.store.own_node().is_some();
         if !self.is_synced() {
             return Vec::new();
         }
@@ -182,5 +188,22 @@ impl Node {
     #[must_use]
     pub fn is_being_deleted(&self) -> bool {
         self.store.own_node().is_some_and(|node| node.being_deleted)
+    }
+
+    /// Should load balancers send the node new connections? Not while it is being deleted
+    /// ([`Node::is_being_deleted`]), nor once its v1 Node is gone; a node whose v1 Node was never given is
+    /// taken to be well (kube-proxy's `NodeEligible`).
+    #[must_use]
+    pub fn is_eligible(&self) -> bool {
+        match self.store.own_node() {
+            Some(node) => !node.being_deleted,
+            None => !self.own_node_seen,
+        }
+    }
+
+    /// The addresses that NodePorts are served on, both families; health checks are listened for on the same.
+    #[must_use]
+    pub fn node_port_addresses(&self) -> &[IpAddr] {
+        self.policy.all_node_port_addresses()
     }
 }

@@ -73,6 +73,11 @@ impl Policy {
         }
     }
 
+    /// The addresses that NodePorts are served on, both families.
+    pub(crate) fn all_node_port_addresses(&self) -> &[IpAddr] {
+        &self.node_port_addresses
+    }
+
     pub(super) fn node_port_addresses(&self, family: Family) -> impl Iterator<Item = IpAddr> + '_ {
         let addresses = self.node_port_addresses.iter().copied();
         addresses.filter(move |address| Family::of(*address) == family)

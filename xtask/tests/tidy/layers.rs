@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::sources;
 
 /// A module, and the modules it may use beside itself.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("net", &[]),
     ("sync", &["net"]),
     ("table", &["net", "sync"]),
@@ -35,6 +35,12 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("plan", &["net", "model", "service"]),
     // `dataplane` because a node's changes are published there.
     ("node", &["net", "model", "plan", "service", "dataplane"]),
+    // These two look on: nobody but the command and the C interface uses them.
+    ("health", &["net", "model", "plan", "node"]),
+    (
+        "metrics",
+        &["net", "model", "plan", "node", "service", "dataplane"],
+    ),
     // `plan` for the node's own description, which is decoded like an object.
     ("k8s", &["net", "model", "plan"]),
     ("api", &["net", "model"]),
