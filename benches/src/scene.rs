@@ -386,6 +386,7 @@ fn config(setup: &Setup) -> Config {
             affinities: 1,
             fragments: 1,
             workers: 2,
+            endpoint_counters: true,
         },
         seed: 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834,
         ..Config::default()

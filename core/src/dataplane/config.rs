@@ -1,5 +1,6 @@
 //! Capacities, timeouts and choices. Everything that has a size is here, and costs what [`Limits::memory`] says.
 
+use super::endpoint_counters::EndpointAccounts;
 use crate::conntrack::{Connections, Endpoints, Fragments, Timeouts};
 use crate::service::{Affinity, Table, TableLimits};
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -20,10 +21,13 @@ pub struct Limits {
     pub fragments: u32,
     /// Workers.
     pub workers: u32,
+    /// Are packets, bytes and connections counted for each endpoint? 40 bytes for each endpoint and worker,
+    /// and 48 bytes more for each endpoint.
+    pub endpoint_counters: bool,
 }
 
 impl Default for Limits {
-    /// A node: 256k connections of each family, 16k ServicePorts, 64k endpoints, 8 workers; about 100 MiB.
+    /// A node: 256k connections of each family, 16k ServicePorts, 64k endpoints, 8 workers; about 130 MiB.
     fn default() -> Self {
         Self {
             connections_ipv4: 1 << 18,
@@ -32,6 +36,7 @@ impl Default for Limits {
             affinities: 1 << 16,
             fragments: 1 << 12,
             workers: 8,
+            endpoint_counters: true,
         }
     }
 }
@@ -45,6 +50,8 @@ pub struct Memory {
     pub table: u64,
     /// What connections and counters keep of Services and endpoints.
     pub endpoints: u64,
+    /// What is counted for each endpoint.
+    pub endpoint_counters: u64,
     /// Session affinity.
     pub affinities: u64,
     /// Fragments.
@@ -58,12 +65,22 @@ impl Memory {
         self.connections
             .saturating_add(self.table)
             .saturating_add(self.endpoints)
+            .saturating_add(self.endpoint_counters)
             .saturating_add(self.affinities)
             .saturating_add(self.fragments)
     }
 }
 
 impl Limits {
+    /// How many endpoints have counts of their own.
+    pub(super) const fn counted_endpoints(&self) -> u32 {
+        if self.endpoint_counters {
+            self.table.endpoints
+        } else {
+            0
+        }
+    }
+
     /// What these limits cost. Nothing is allocated.
     #[must_use]
     pub fn memory(&self) -> Memory {
@@ -73,6 +90,11 @@ impl Limits {
             table: Table::memory_bytes(&self.table).saturating_mul(2),
             endpoints: (Endpoints::memory_bytes(self.table.endpoints) as u64).saturating_add(
                 super::stats::ServiceCounters::memory_bytes(self.table.services),
+            ),
+            endpoint_counters: EndpointAccounts::memory_bytes(
+                self.workers,
+                self.counted_endpoints(),
+                self.table.services,
             ),
             affinities: Affinity::memory_bytes(self.affinities),
             fragments: Fragments::memory_bytes(self.fragments),

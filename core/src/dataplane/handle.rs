@@ -1,6 +1,7 @@
 //! The control side: memory, publication, time, and reading.
 
 use super::config::Config;
+use super::endpoint_counters::{EndpointAccounts, EndpointStats};
 use super::explain::{self, Explanation};
 use super::shared::Shared;
 use super::stats::{ServiceStats, Stats, Usage};
@@ -14,6 +15,7 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 /// Records looked at by one [`Dataplane::poll`], per family.
@@ -48,6 +50,7 @@ pub struct Dataplane {
     /// Endpoints that ended in the last publication: to be ended again once no worker reads the one before,
     /// for connections opened meanwhile.
     ended: Vec<Ended>,
+    endpoints: EndpointAccounts,
 }
 
 /// Why there is no dataplane.
@@ -133,6 +136,11 @@ impl Dataplane {
             effects: Effects::default(),
             replayed: Effects::default(),
             ended: Vec::new(),
+            endpoints: EndpointAccounts::new(
+                config.limits.workers,
+                config.limits.counted_endpoints(),
+                config.limits.table.services,
+            ),
         })
     }
 
@@ -152,10 +160,11 @@ impl Dataplane {
         let random = next_seed(&mut random);
         let reader = self.published.reader(slot as usize);
         let counters = self.shared.counters.slot(slot as usize);
+        let endpoints = self.endpoints.slot(slot as usize);
         Ok(Worker::new(
             Arc::clone(&self.shared),
             reader,
-            counters,
+            (counters, endpoints),
             slot,
             random,
         ))
@@ -204,8 +213,11 @@ impl Dataplane {
                 });
             }
         };
+        self.endpoints
+            .follow(&self.effects, self.published.current());
         for service in removed {
             self.shared.services.reset(service);
+            self.endpoints.forget(service);
         }
         let Effects { ended, assigned } = &self.effects;
         // An id that was given away again at once has connections of its next endpoint by now.
@@ -277,10 +289,34 @@ impl Dataplane {
         }
     }
 
-    /// What became of first packets to one ServicePort since it was put.
+    /// What became of packets to one ServicePort since it was put.
     #[must_use]
     pub fn service_stats(&self, service: ServiceId) -> ServiceStats {
-        self.shared.services.read(service)
+        let EndpointStats {
+            original, reply, ..
+        } = self.endpoints.service(service, self.published.current());
+        ServiceStats {
+            original,
+            reply,
+            ..self.shared.services.read(service)
+        }
+    }
+
+    /// What went to one endpoint, and came back, since it was published; `None` if the id names none now, or
+    /// without [`super::Limits::endpoint_counters`].
+    #[must_use]
+    pub fn endpoint_stats(&self, endpoint: EndpointId) -> Option<EndpointStats> {
+        self.endpoints.endpoint(endpoint)
+    }
+
+    /// The endpoints that a ServicePort has now, and where they listen.
+    pub fn endpoints_of(
+        &self,
+        service: ServiceId,
+    ) -> impl Iterator<Item = (EndpointId, SocketAddr)> + '_ {
+        let table = self.published.current();
+        let ids = table.endpoints_of(service);
+        ids.filter_map(|id| Some((id, table.endpoint_socket(id)?)))
     }
 
     /// Every connection alive at `now`, in no order.

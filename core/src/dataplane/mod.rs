@@ -12,10 +12,12 @@
 //! | `decide` | where a new connection goes; shared with `explain` |
 //! | `explain` | why a packet would go where it would go |
 //! | `stats` | counts |
+//! | `endpoint_counters` | counts of each endpoint: packets, bytes, connections |
 
 mod config;
 mod decide;
 mod descriptor;
+mod endpoint_counters;
 mod explain;
 mod handle;
 mod path;
@@ -30,6 +32,7 @@ pub use crate::net::{DropReason, Verdict};
 pub use crate::packet::{Offload, offload_flags};
 pub use config::{Config, Limits, Memory};
 pub use descriptor::{Descriptor, descriptor_flags};
+pub use endpoint_counters::{EndpointStats, Traffic};
 pub use explain::{Explanation, MasqueradeCause};
 pub use handle::{Dataplane, NewError, NewWorkerError, PublishError, Published};
 pub use stats::{ServiceStats, Stats, Usage};

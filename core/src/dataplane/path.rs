@@ -2,8 +2,9 @@
 
 use super::decide::{Choice, Decision, decide};
 use super::descriptor::descriptor_flags;
+use super::endpoint_counters::EndpointCounters;
 use super::shared::{Shared, Tracked, cut_with_endpoint};
-use super::stats::{AFFINITY_FULL, COUNTERS, ServiceEvent};
+use super::stats::{AFFINITY_FULL, COUNTERS, ENDED_BYTES, ENDED_PACKETS, ServiceEvent};
 use crate::conntrack::{
     EndpointLife, Followed, FragmentKey, Hit, OpenError, Opening, Step, Transport,
 };
@@ -25,6 +26,7 @@ pub(super) struct Burst<'burst> {
     pub(super) table: &'burst Table,
     pub(super) shared: &'burst Shared,
     pub(super) counters: &'burst CounterSlot<COUNTERS>,
+    pub(super) endpoints: &'burst EndpointCounters,
     pub(super) random: &'burst mut u64,
     /// Ticks.
     pub(super) now: u32,
@@ -160,12 +162,12 @@ impl Burst<'_> {
             .endpoints
             .life(binding.endpoint, binding.endpoint_generation)
         {
-            EndpointLife::Serving(tag) => tag,
+            EndpointLife::Serving(tag) => Some(tag),
             EndpointLife::Ended if cut_with_endpoint(binding.original.protocol) => {
                 connections.close(*hit);
                 return None;
             }
-            EndpointLife::Ended => 0,
+            EndpointLife::Ended => None,
         };
         let Some(transport) = transport(subject.packet(), subject.headers) else {
             return Some(Outcome::dropped(DropReason::InvalidTransport));
@@ -180,16 +182,17 @@ impl Burst<'_> {
         }
     }
 
-    /// Rewrites a packet of a connection.
+    /// Rewrites a packet of a connection, whose endpoint has a tag while it is serving.
     #[inline(always)]
     fn translate<A: Tracked>(
         &mut self,
         subject: &mut Subject<'_, A>,
         hit: &Hit<'_, A>,
         flags: u16,
-        tag: u64,
+        serving: Option<u64>,
     ) -> Outcome {
         let binding = &hit.binding;
+        let tag = serving.unwrap_or(0);
         let to = binding.translated(hit.direction);
         let (network, transport, direction) = match hit.direction {
             Direction::Original => (binding.network, binding.transport, 0),
@@ -213,6 +216,14 @@ impl Burst<'_> {
         }
         if let Err(reason) = rewrite(subject.packet_mut(), headers, &to, offload) {
             return Outcome::dropped(reason);
+        }
+        let bytes = subject.len as u64;
+        if serving.is_some() {
+            self.endpoints
+                .packet(binding.endpoint, hit.direction, bytes);
+        } else {
+            self.counters.add(ENDED_PACKETS, 1);
+            self.counters.add(ENDED_BYTES, bytes);
         }
         let masquerade = if binding.masquerade {
             descriptor_flags::MASQUERADE
@@ -337,8 +348,10 @@ impl Burst<'_> {
         self.shared
             .services
             .count(choice.service, ServiceEvent::Opened);
+        self.endpoints.opened(choice.endpoint);
         self.remember(&original, choice);
-        Some(self.translate(subject, &hit, descriptor_flags::NEW, choice.tag))
+        let (flags, serving) = (descriptor_flags::NEW, Some(choice.tag));
+        Some(self.translate(subject, &hit, flags, serving))
     }
 
     fn remember<A: Tracked>(&self, original: &Tuple<A>, choice: &Choice<A>) {

@@ -1,5 +1,6 @@
 //! Counts: of each worker on lines of its own, and of each ServicePort where packets are rare.
 
+use super::endpoint_counters::Traffic;
 use crate::net::{DropReason, ServiceId, Verdict};
 use crate::service::TableUsage;
 use crate::sync::Word;
@@ -9,7 +10,9 @@ const VERDICTS: usize = 4;
 pub(super) const BYTES: usize = VERDICTS;
 pub(super) const RELATED: usize = BYTES + 1;
 pub(super) const AFFINITY_FULL: usize = RELATED + 1;
-const DROPS: usize = AFFINITY_FULL + 1;
+pub(super) const ENDED_PACKETS: usize = AFFINITY_FULL + 1;
+pub(super) const ENDED_BYTES: usize = ENDED_PACKETS + 1;
+const DROPS: usize = ENDED_BYTES + 1;
 /// How many counts a worker has.
 pub(super) const COUNTERS: usize = DROPS + DropReason::COUNT;
 
@@ -41,6 +44,9 @@ pub struct Stats {
     pub bytes: u64,
     /// ICMP errors about connections, translated.
     pub related: u64,
+    /// What was forwarded for connections whose endpoint ended before them. It counts for no endpoint and no
+    /// ServicePort any more.
+    pub ended: Traffic,
     /// New connections whose client could not be remembered, for want of room.
     pub affinities_not_kept: u64,
     /// Connections opened, IPv4 and IPv6.
@@ -73,6 +79,10 @@ impl Stats {
             drops: core::array::from_fn(|reason| count(DROPS.saturating_add(reason))),
             bytes: count(BYTES),
             related: count(RELATED),
+            ended: Traffic {
+                packets: count(ENDED_PACKETS),
+                bytes: count(ENDED_BYTES),
+            },
             affinities_not_kept: count(AFFINITY_FULL),
             ..Self::default()
         }
@@ -91,7 +101,7 @@ impl Stats {
     }
 }
 
-/// What became of first packets to one ServicePort.
+/// What became of packets to one ServicePort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ServiceStats {
@@ -103,6 +113,11 @@ pub struct ServiceStats {
     pub no_local_endpoint: u64,
     /// Dropped: the source lies outside `loadBalancerSourceRanges`.
     pub source_range: u64,
+    /// What went to its endpoints, those included that it no longer has. Nothing without
+    /// [`super::Limits::endpoint_counters`].
+    pub original: Traffic,
+    /// What came back from them.
+    pub reply: Traffic,
 }
 
 #[derive(Debug, Default)]
@@ -159,6 +174,7 @@ impl ServiceCounters {
                 rejected: words.rejected.read(),
                 no_local_endpoint: words.no_local_endpoint.read(),
                 source_range: words.source_range.read(),
+                ..ServiceStats::default()
             })
     }
 

@@ -1,5 +1,7 @@
 //! The dataplane as its users see it: packets built by name go in, verdicts and packets come out.
 
+mod counts;
+
 use super::{Config, Dataplane, Descriptor, DropReason, Limits, Verdict, Worker, descriptor_flags};
 use crate::net::{Instant, Prefix, Protocol, ServiceId};
 use crate::packet::build::{self, tcp, udp};

@@ -2,6 +2,7 @@
 //! and rewrite, in order.
 
 use super::descriptor::Descriptor;
+use super::endpoint_counters::EndpointCounters;
 use super::path::{Burst, Outcome, Subject};
 use super::shared::{Shared, Tracked};
 use super::stats::{BYTES, COUNTERS, RELATED, drop_index, verdict_index};
@@ -24,6 +25,7 @@ pub struct Worker {
     shared: Arc<Shared>,
     reader: Reader<Table>,
     counters: CounterSlot<COUNTERS>,
+    endpoints: Arc<EndpointCounters>,
     slot: u32,
     random: u64,
     /// The latest moment seen: a clock that steps back expires nothing early and extends nothing late.
@@ -47,10 +49,10 @@ const EMPTY_LANE: Lane = Lane {
 };
 
 impl Worker {
-    pub(super) const fn new(
+    pub(super) fn new(
         shared: Arc<Shared>,
         reader: Reader<Table>,
-        counters: CounterSlot<COUNTERS>,
+        (counters, endpoints): (CounterSlot<COUNTERS>, Arc<EndpointCounters>),
         slot: u32,
         random: u64,
     ) -> Self {
@@ -58,6 +60,7 @@ impl Worker {
             shared,
             reader,
             counters,
+            endpoints,
             slot,
             random,
             latest: Instant::ZERO,
@@ -85,6 +88,7 @@ impl Worker {
             table: &table,
             shared: &self.shared,
             counters: &self.counters,
+            endpoints: &self.endpoints,
             random: &mut self.random,
             now: self.latest.ticks(),
             opened: false,

@@ -14,6 +14,7 @@ use super::table::{EndpointEntry, FrontendEntry, IN_USE, Table, index};
 use super::{EndpointSet, SourceClass};
 use crate::net::{Address, EndpointId, Family, Protocol, ServiceId};
 use crate::table::prefetch;
+use core::net::{IpAddr, SocketAddr};
 
 /// A frontend of one generation of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -154,6 +155,26 @@ impl Table {
         self.endpoints
             .get(index(id))
             .filter(|endpoint| endpoint.flags & IN_USE != 0)
+    }
+
+    /// The endpoints that a ServicePort has, those in no set included.
+    pub fn endpoints_of(&self, service: ServiceId) -> impl Iterator<Item = EndpointId> + '_ {
+        let record = self.services.get(service.0 as usize);
+        let record = record.filter(|record| record.in_use);
+        let len = record.map_or(0, |record| record.runs.list.len());
+        (0..len).filter_map(move |position| self.pages.id(&record?.runs.list, position))
+    }
+
+    /// Where an endpoint listens; `None` if the id names none now.
+    #[must_use]
+    pub fn endpoint_socket(&self, id: EndpointId) -> Option<SocketAddr> {
+        let entry = self.endpoint(id)?;
+        let service = self.services.get(entry.service as usize)?;
+        let address = match service.family {
+            Family::Ipv4 => IpAddr::V4(entry.address()),
+            Family::Ipv6 => IpAddr::V6(entry.address()),
+        };
+        Some(SocketAddr::new(address, entry.port))
     }
 
     /// For how many seconds clients of a ServicePort keep their endpoint; `None` without affinity.

@@ -102,6 +102,7 @@ pub(crate) fn config() -> Config {
             affinities: 64,
             fragments: 8,
             workers: 4,
+            endpoint_counters: true,
         },
         ..Config::default()
     }

@@ -105,6 +105,7 @@ impl Rig {
                 affinities: 1 << 10,
                 fragments: 1 << 8,
                 workers: 1,
+                endpoint_counters: true,
             },
             seed: u128::from(seed),
             ..Config::default()
