@@ -5,8 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 
 fn good_files() -> Vec<PathBuf> {
-    let entries = fs::read_dir(test_file("cases/flows")).expect("the case files are there");
-    let mut files: Vec<_> = entries
+    let mut files: Vec<_> = ["cases/flows", "cases/packets"]
+        .into_iter()
+        .flat_map(|kind| fs::read_dir(test_file(kind)).expect("the case files are there"))
         .map(|entry| entry.expect("readable").path())
         .collect();
     files.sort();
@@ -113,6 +114,40 @@ fn each_wrong_expectation_fails_and_is_named() {
         assert!(got.contains(actual), "{line}");
     }
     assert!(!finished.stdout.contains("mistakes-are-found: right"));
+}
+
+#[test]
+fn each_packet_that_is_not_as_expected_is_named_with_what_differs() {
+    let finished = check("", &[test_file("cases/wrong/packets.yaml")]);
+    assert_eq!(finished.status, 1);
+    assert_eq!(last_line(&finished.stdout), "1 passed, 8 failed, 0 skipped");
+    for (packet, difference) in [
+        ("verdict", "forward of TCP 10.244.1.9:2 -> 10.244.2.7:8080"),
+        ("reason", "reason UnallocatedAddress"),
+        ("field", "dport 8080 instead of 80; flags S instead of SA"),
+        (
+            "binding",
+            "src 10.244.1.9 instead of $endpoint = 10.244.2.7",
+        ),
+        (
+            "state",
+            "connection SYN_SENT, 120 s left, original direction",
+        ),
+        (
+            "timeout",
+            "connection SYN_SENT, 120 s left, original direction",
+        ),
+        (
+            "no connection",
+            "connection SYN_SENT, 120 s left, original direction",
+        ),
+        ("connections", "connections instead of 1"),
+    ] {
+        let named = format!("packets.yaml: mistakes-are-found: {packet}: expected ");
+        let line = finished.stdout.lines().find(|line| line.contains(&named));
+        let line = line.unwrap_or_else(|| panic!("{named} is not in:\n{}", finished.stdout));
+        assert!(line.ends_with(difference), "{line}");
+    }
 }
 
 #[test]

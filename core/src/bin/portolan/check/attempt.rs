@@ -1,9 +1,7 @@
 //! One connection of a flow: its first packet, what came of it, and the endpoint's answer on the way back.
 
 use super::build::{Bindings, Built, build};
-use super::case::{
-    Entry, EntryEndpoint, Flow, FlowExpect, FlowVerdict, NodeDescription, PacketFields,
-};
+use super::case::{Flow, FlowExpect, FlowVerdict, NodeDescription, PacketFields};
 use super::read::read;
 use super::rig::{Rig, Sent};
 use super::scalar::{Field, Ip, IpProtocol, Payload};
@@ -12,9 +10,6 @@ use core::net::SocketAddr;
 use portolan::dataplane::{Verdict, descriptor_flags};
 use portolan::net::Instant;
 use std::collections::BTreeMap;
-
-/// How often an entry is tried to be opened towards the endpoint that the case names.
-const ENTRY_ATTEMPTS: usize = 512;
 
 /// What a pass over a case carries from flow to flow.
 pub(crate) struct State {
@@ -41,7 +36,7 @@ impl State {
     }
 
     /// A source port that no connection of this pass has used lately.
-    fn port(&mut self) -> u16 {
+    pub(super) fn port(&mut self) -> u16 {
         let port = self.next_port;
         self.next_port = if port >= 60_000 { 20_000 } else { port + 1 };
         port
@@ -57,10 +52,10 @@ impl State {
 /// Who asks for what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client {
-    src: Ip,
-    dst: Ip,
-    dport: u16,
-    proto: IpProtocol,
+    pub(super) src: Ip,
+    pub(super) dst: Ip,
+    pub(super) dport: u16,
+    pub(super) proto: IpProtocol,
 }
 
 impl Client {
@@ -78,7 +73,7 @@ impl Client {
 }
 
 /// Fields of a connection's first packet.
-fn opening(client: Client, sport: u16) -> PacketFields {
+pub(super) fn opening(client: Client, sport: u16) -> PacketFields {
     let icmp = matches!(client.proto, IpProtocol::ICMP | IpProtocol::ICMPV6);
     PacketFields {
         src: Some(client.src.into()),
@@ -96,7 +91,7 @@ fn opening(client: Client, sport: u16) -> PacketFields {
 }
 
 /// Fields of the packet that the client sends once it has been answered.
-fn following(client: Client, sport: u16) -> PacketFields {
+pub(super) fn following(client: Client, sport: u16) -> PacketFields {
     PacketFields {
         flags: (client.proto == IpProtocol::TCP).then(|| "A".to_owned()),
         seq: Some(1001.into()),
@@ -108,7 +103,7 @@ fn following(client: Client, sport: u16) -> PacketFields {
 }
 
 /// Fields of the endpoint's answer to the packet that reached it.
-fn answer(reached: &PacketFields) -> PacketFields {
+pub(super) fn answer(reached: &PacketFields) -> PacketFields {
     PacketFields {
         src: reached.dst.clone(),
         dst: reached.src.clone(),
@@ -125,12 +120,12 @@ fn answer(reached: &PacketFields) -> PacketFields {
     }
 }
 
-fn built(fields: &PacketFields) -> Result<Built, String> {
+pub(super) fn built(fields: &PacketFields) -> Result<Built, String> {
     build(fields, &Bindings::new())
 }
 
 /// Where a packet that came out goes.
-fn destination(fields: &PacketFields) -> Option<SocketAddr> {
+pub(super) fn destination(fields: &PacketFields) -> Option<SocketAddr> {
     match (&fields.dst, &fields.dport) {
         (Some(Field::Value(Ip(address))), Some(Field::Value(port))) => {
             Some(SocketAddr::new(*address, *port))
@@ -288,69 +283,4 @@ fn rejected(fields: &PacketFields, packet: &Built, sent: &Sent) -> Result<(), St
         return Err(format!("{sent}, which does not quote the packet"));
     }
     verify::fresh(&sent.bytes, &sent.offload)
-}
-
-/// Opens the connection that a case says exists; the client and source port that name it.
-pub(crate) fn open_entry(state: &mut State, entry: &Entry) -> Result<(Client, u16), String> {
-    let client = Client {
-        src: entry.orig_src,
-        dst: entry.orig_dst,
-        dport: entry.orig_dport,
-        proto: entry.proto,
-    };
-    let mut last = None;
-    for _ in 0..ENTRY_ATTEMPTS {
-        let sport = entry.orig_sport.unwrap_or_else(|| state.port());
-        let fields = opening(client, sport);
-        let sent = state.rig.send(state.now, &built(&fields)?);
-        let reached = match sent.verdict {
-            Verdict::Forward => read(&sent.bytes)?,
-            Verdict::Pass | Verdict::Reply | Verdict::Drop => {
-                last = Some(sent);
-                break;
-            }
-        };
-        if destination(&reached).is_some_and(|to| is_to(to, entry.reply)) {
-            let reply = answer(&PacketFields {
-                chunk: fields.chunk.clone(),
-                ..reached
-            });
-            state.rig.send(state.now, &built(&reply)?);
-            let next = following(client, sport);
-            state.rig.send(state.now, &built(&next)?);
-            return Ok((client, sport));
-        }
-        last = Some(sent);
-    }
-    let last = last.map_or_else(String::new, |sent| format!(": {sent}"));
-    Err(format!(
-        "such a connection cannot be opened before the step{last}"
-    ))
-}
-
-fn is_to(endpoint: SocketAddr, wanted: EntryEndpoint) -> bool {
-    endpoint.ip() == wanted.address && wanted.port.is_none_or(|port| port == endpoint.port())
-}
-
-/// Sends the next packet of a connection: `Ok` if it goes on to the same endpoint, else what came of it.
-pub(crate) fn entry_goes_on(
-    state: &mut State,
-    client: Client,
-    sport: u16,
-    endpoint: EntryEndpoint,
-) -> Result<(), String> {
-    let sent = state
-        .rig
-        .send(state.now, &built(&following(client, sport))?);
-    let goes_on = sent.verdict == Verdict::Forward
-        && sent.flags & descriptor_flags::NEW == 0
-        && read(&sent.bytes)
-            .ok()
-            .and_then(|out| destination(&out))
-            .is_some_and(|to| is_to(to, endpoint));
-    if goes_on {
-        Ok(())
-    } else {
-        Err(sent.to_string())
-    }
 }

@@ -256,7 +256,6 @@ tagged! {
         name: Option<String>,
         proto: IpProtocol,
         orig_src: Ip,
-        orig_sport: Option<u16>,
         orig_dst: Ip,
         orig_dport: u16,
         reply: EntryEndpoint,

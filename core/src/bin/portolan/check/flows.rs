@@ -1,7 +1,8 @@
 //! Cases of kind `flows`: the first packet of a connection, sent for real, and its answer.
 
-use super::attempt::{Client, State, entry_goes_on, one_connection, open_entry};
+use super::attempt::{State, one_connection};
 use super::case::{Entry, EntryFate, Flow, FlowExpect, FlowVerdict, FlowsCase, Health};
+use super::entry::{self, Opened};
 use super::report::{Outcome, Status};
 use super::rig::{Change, Rig};
 use super::{Sink, joined};
@@ -160,7 +161,7 @@ impl Once<'_> {
             let entries: Vec<_> = step
                 .conntrack
                 .iter()
-                .map(|entry| open_entry(&mut state, entry))
+                .map(|entry| entry::open(&mut state, entry))
                 .collect();
             if let Some(node) = &step.node {
                 state.node = node.clone();
@@ -273,7 +274,7 @@ impl Once<'_> {
         state: &mut State,
         step: &str,
         entry: &Entry,
-        opened: Result<(Client, u16), String>,
+        opened: Result<Opened, String>,
     ) {
         let index = state.next_tally;
         state.next_tally += 1;
@@ -286,14 +287,14 @@ impl Once<'_> {
             EntryFate::Kept => "kept",
         };
         let tally = self.tally(index, name, &entry.tags, expected.to_owned());
-        let (client, sport) = match opened {
+        let opened = match opened {
             Ok(opened) => opened,
             Err(reason) => {
                 tally.skipped = Some(reason);
                 return;
             }
         };
-        let next = entry_goes_on(state, client, sport, entry.reply);
+        let next = entry::goes_on(state, &opened);
         if next.is_ok() != (entry.expect == EntryFate::Kept) {
             tally.failure = Some(match next {
                 Ok(()) => "kept".to_owned(),

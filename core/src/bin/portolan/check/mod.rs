@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod case;
 mod checksum;
 mod compare;
+mod entry;
 mod file;
 mod flows;
 mod packets;

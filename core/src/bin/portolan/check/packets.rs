@@ -2,8 +2,8 @@
 
 use super::build::{Bindings, Built, build};
 use super::case::{
-    Checksums, ConnectionExpect, ConnectionFields, PacketExpect, PacketStep, PacketVerdict,
-    PacketsCase,
+    Checksums, ConnectionExpect, ConnectionFields, PacketExpect, PacketFields, PacketStep,
+    PacketVerdict, PacketsCase,
 };
 use super::compare::compare;
 use super::read::read;
@@ -232,7 +232,12 @@ fn expected(expect: &PacketExpect) -> String {
         parts.push(format!("reason {reason}"));
     }
     if let Some(fields) = &expect.packet {
-        parts.push(fields.route());
+        // Beside a packet without fields, each difference is a field that is expected.
+        let all = compare(fields, &PacketFields::default(), &mut Bindings::new());
+        parts.extend(
+            all.iter()
+                .map(|one| one.replace(" absent instead of ", " ")),
+        );
     }
     match &expect.connection {
         Some(ConnectionExpect::Word(_)) => parts.push("no connection".to_owned()),

@@ -5,7 +5,7 @@ use super::case::{Deletion, NodeDescription};
 use super::read::{locate, word};
 use crate::serving::Serving;
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use portolan::dataplane::{Config, Descriptor, DropReason, Limits, Offload, Verdict, Worker};
 use portolan::k8s;
 use portolan::model::{Kind, ObjectKey, ObjectRef, Rejection};
@@ -77,6 +77,15 @@ impl fmt::Display for LiveConnection {
             "{state}, {timeout_seconds} s left, {direction} direction"
         )
     }
+}
+
+/// The ServicePort behind a frontend.
+#[derive(Debug, Clone)]
+pub(crate) struct ServedAt {
+    pub(crate) namespace: String,
+    pub(crate) service: String,
+    pub(crate) port_name: String,
+    pub(crate) endpoints: Vec<SocketAddr>,
 }
 
 /// One node's objects and dataplane.
@@ -188,6 +197,37 @@ impl Rig {
         checks
             .find(|(_, check)| check.port == port)
             .map(|(_, check)| check.local_endpoints)
+    }
+
+    /// Deletes the slice that `value` describes.
+    pub(crate) fn forget_slice(&mut self, value: &Value) {
+        let text = |path: &str| value.pointer(path).and_then(Value::as_str);
+        let (Some(namespace), Some(name)) = (text("/metadata/namespace"), text("/metadata/name"))
+        else {
+            return;
+        };
+        let reference = ObjectRef {
+            kind: Kind::EndpointSlice,
+            key: ObjectKey::new(namespace, name),
+        };
+        if let Err(error) = self.serving.change(&[reference], Vec::new()) {
+            error!("{error}");
+        }
+    }
+
+    /// Whose frontend this is, and every endpoint that it knows of.
+    pub(crate) fn frontend(&self, address: SocketAddr, protocol: u8) -> Option<ServedAt> {
+        let mut frontends = self.serving.node().frontends();
+        let found = frontends.find(|one| {
+            SocketAddr::new(one.frontend.address, one.frontend.port) == address
+                && one.key.protocol.number() == protocol
+        })?;
+        Some(ServedAt {
+            namespace: found.key.namespace.clone(),
+            service: found.key.name.clone(),
+            port_name: found.key.port_name.clone(),
+            endpoints: found.port.endpoints.iter().map(|one| one.address).collect(),
+        })
     }
 
     /// The live connection that the packet's tuple finds; of an ICMP error, the quoted packet's.
