@@ -503,7 +503,7 @@ const char *portolan_error_message(const portolan_error *error);
 void portolan_error_free(portolan_error **error);
 
 /* Fills limits with the defaults of a node: 256k connections of each family, 16k ServicePorts, 64k
- * endpoints, 8 workers; about 100 MiB. struct_size is sizeof(portolan_limits), and is written too.
+ * endpoints, 8 workers; about 130 MiB. struct_size is sizeof(portolan_limits), and is written too.
  * PORTOLAN_STATUS_NULL and PORTOLAN_STATUS_SIZE leave limits as it is. Any thread. Since 0.1.
  */
 portolan_status portolan_limits_init(portolan_limits *limits, uint32_t struct_size);

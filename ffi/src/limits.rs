@@ -54,12 +54,14 @@ impl portolan_limits {
             affinities: self.affinities,
             fragments: self.fragments,
             workers: self.workers,
+            // Not told from here: counted, as by default.
+            endpoint_counters: true,
         }
     }
 }
 
 /// Fills `limits` with the defaults of a node: 256k connections of each family, 16k ServicePorts, 64k
-/// endpoints, 8 workers; about 100 MiB. `struct_size` is sizeof(portolan_limits), and is written too.
+/// endpoints, 8 workers; about 130 MiB. `struct_size` is sizeof(portolan_limits), and is written too.
 /// PORTOLAN_STATUS_NULL and PORTOLAN_STATUS_SIZE leave `limits` as it is. Any thread. Since 0.1.
 ///
 /// # Safety
