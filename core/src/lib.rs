@@ -12,7 +12,8 @@
 //!
 //! Each module uses only modules to its left: [`net`], [`sync`], [`table`], [`packet`], [`service`],
 //! [`conntrack`], [`dataplane`], `driver` and [`phy`]; and [`net`], [`model`], [`plan`], [`node`], with `k8s` decoding into
-//! [`model`]. The packet path knows nothing of Kubernetes. [`health`] looks on: nothing but hosts uses it.
+//! [`model`]. The packet path knows nothing of Kubernetes. [`health`] and [`metrics`]
+//! look on: nothing but hosts uses them.
 //!
 //! # Features
 //!
@@ -36,6 +37,7 @@ pub mod driver;
 pub mod health;
 #[cfg(feature = "k8s")]
 pub mod k8s;
+pub mod metrics;
 pub mod model;
 pub mod net;
 pub mod node;

@@ -107,6 +107,14 @@ impl Fragments {
             .saturating_add(Index::memory_bytes(capacity as u64))
     }
 
+    /// How many records are in use, expired ones not yet reused included. Looks at every record.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        let free = |record: &&Record| Header::load(&record.header).life() == Life::Free;
+        let count = self.records.iter().filter(|record| !free(record)).count();
+        count as u64
+    }
+
     /// Remembers what became of a first fragment whose data ends at byte `end` of its datagram. `translated`:
     /// its new source and destination and the endpoint's tag; `None`: it was passed.
     ///

@@ -272,7 +272,8 @@ impl Dataplane {
         Generation(self.published.generation())
     }
 
-    /// Counts since the start, summed over all workers.
+    /// Counts since the start, summed over all workers. Looks at each affinity and fragment record: not for
+    /// every burst.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (opened_ipv4, evicted_ipv4) = self.shared.ipv4.totals();
@@ -284,6 +285,8 @@ impl Dataplane {
                 connections_ipv4: self.shared.ipv4.used(),
                 connections_ipv6: self.shared.ipv6.used(),
                 table: self.published.current().usage(),
+                affinities: self.shared.affinity.used(),
+                fragments: self.shared.fragments.used(),
             },
             ..Stats::from_counters(&self.shared.counters.sum())
         }

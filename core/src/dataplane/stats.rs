@@ -67,6 +67,10 @@ pub struct Usage {
     pub connections_ipv6: u64,
     /// The Service table.
     pub table: TableUsage,
+    /// (ServicePort, client) pairs remembered, expired ones not yet reused included.
+    pub affinities: u64,
+    /// Fragmented datagrams followed, likewise.
+    pub fragments: u64,
 }
 
 impl Stats {

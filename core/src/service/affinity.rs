@@ -72,6 +72,14 @@ impl Affinity {
             .saturating_add(Index::memory_bytes(capacity as u64))
     }
 
+    /// How many records are in use, expired ones not yet reused included. Looks at every record.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        let free = |record: &&Record| Header::load(&record.header).life() == Life::Free;
+        let count = self.records.iter().filter(|record| !free(record)).count();
+        count as u64
+    }
+
     /// What is remembered of a client, if its time has not passed.
     #[must_use]
     pub fn recall<A: Address>(&self, service: ServiceId, client: A, now: u32) -> Option<Kept> {
