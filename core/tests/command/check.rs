@@ -71,7 +71,7 @@ fn there_are_at_least_sixty_cases_of_both_families_and_each_verdict() {
 
 #[test]
 fn each_wrong_expectation_fails_and_is_named() {
-    let finished = check("", &[test_file("cases/wrong/expectations.yaml")]);
+    let finished = check("", &[test_file("command/wrong/expectations.yaml")]);
     assert_eq!(finished.status, 1);
     assert_eq!(
         last_line(&finished.stdout),
@@ -118,7 +118,7 @@ fn each_wrong_expectation_fails_and_is_named() {
 
 #[test]
 fn each_packet_that_is_not_as_expected_is_named_with_what_differs() {
-    let finished = check("", &[test_file("cases/wrong/packets.yaml")]);
+    let finished = check("", &[test_file("command/wrong/packets.yaml")]);
     assert_eq!(finished.status, 1);
     assert_eq!(last_line(&finished.stdout), "1 passed, 8 failed, 0 skipped");
     for (packet, difference) in [
@@ -152,7 +152,7 @@ fn each_packet_that_is_not_as_expected_is_named_with_what_differs() {
 
 #[test]
 fn json_is_one_object_for_each_expectation_with_its_tags() {
-    let finished = check("--json", &[test_file("cases/wrong/expectations.yaml")]);
+    let finished = check("--json", &[test_file("command/wrong/expectations.yaml")]);
     assert_eq!(finished.status, 1);
     let lines: Vec<_> = finished.stdout.lines().collect();
     let (last, objects) = lines.split_last().expect("there are lines");

@@ -14,7 +14,7 @@ const FEATURE_SETS: [&str; 6] = ["", "std", "k8s", "driver", "cli", "k8s,driver,
 /// Where the Go module is.
 const GO_MODULE: &str = "bindings-go";
 
-/// Where the case files of `portolan check` are.
+/// Where the case files of `portolan check` are, in a directory for each kind.
 const CASES: &str = "core/tests/cases";
 
 const WASM: &str = "wasm32-unknown-unknown";
@@ -119,11 +119,16 @@ fn go() -> Vec<Step> {
 
 /// Every case file there is, through the command that users hold their manifests to.
 fn conformance() -> Option<Step> {
-    let directory = workspace::root().join(CASES);
-    let files = fs::read_dir(directory).ok()?.filter_map(Result::ok);
-    let mut files: Vec<_> = files
+    let entries = |directory| fs::read_dir(directory).into_iter().flatten();
+    let kinds = entries(workspace::root().join(CASES)).filter_map(Result::ok);
+    let mut files: Vec<_> = kinds
+        .flat_map(|kind| entries(kind.path()))
+        .filter_map(Result::ok)
         .map(|file| file.path().to_string_lossy().into_owned())
         .collect();
+    if files.is_empty() {
+        return None;
+    }
     files.sort();
     let mut arguments = vec![
         "run",
