@@ -140,7 +140,7 @@ pub struct portolan_node_spec {
     pub masquerade_ipv6: portolan_address,
 }
 
-// SAFETY: repr(C), integers and pointers without padding (ffi/tests/layout.c holds it).
+// SAFETY: repr(C), integers and pointers without padding (ffi/tests/c/layout.c holds it).
 unsafe impl SizedStruct for portolan_service {
     const FIRST_SIZE: usize = size_of::<Self>();
 }

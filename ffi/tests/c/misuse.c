@@ -1,0 +1,189 @@
+/* What goes wrong gets a status: NULL, wrong sizes, wrong numbers, the wrong order. Never a crash. */
+#include "portolan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int failures;
+
+static void expect(int line, const char *what, portolan_status got, portolan_status wanted) {
+    if (got != wanted) {
+        fprintf(stderr, "line %d: %s: %s (%d), not %d\n", line, what, portolan_strstatus(got), (int)got, (int)wanted);
+        failures++;
+    }
+}
+#define EXPECT(wanted, call) expect(__LINE__, #call, (call), PORTOLAN_STATUS_##wanted)
+
+static const uint8_t SEED[PORTOLAN_SEED_BYTES];
+
+static portolan_limits small(void) {
+    portolan_limits limits;
+    portolan_limits_init(&limits, sizeof limits);
+    limits.connections_ipv4 = 1024;
+    limits.connections_ipv6 = 1024;
+    limits.services = 64;
+    limits.frontends = 64;
+    limits.endpoints = 64;
+    limits.source_ranges = 64;
+    limits.affinities = 64;
+    limits.fragments = 64;
+    limits.workers = 1;
+    return limits;
+}
+
+static void nulls(void) {
+    uint64_t number;
+    EXPECT(NULL, portolan_limits_init(NULL, sizeof(portolan_limits)));
+    EXPECT(NULL, portolan_memory_required(NULL, &number, NULL));
+    EXPECT(NULL, portolan_node_new(NULL, 3, NULL, NULL));
+    EXPECT(NULL, portolan_node_apply(NULL, "", 0, NULL, NULL));
+    EXPECT(NULL, portolan_node_replace(NULL, PORTOLAN_KIND_SERVICE, "", 0, NULL, NULL));
+    EXPECT(NULL, portolan_node_reconfigure(NULL, "", 0, NULL, NULL));
+    EXPECT(NULL, portolan_node_delete(NULL, PORTOLAN_KIND_SERVICE, "", "", NULL));
+    EXPECT(NULL, portolan_node_synced(NULL, PORTOLAN_KIND_SERVICE, NULL));
+    EXPECT(NULL, portolan_node_generation(NULL, &number));
+    EXPECT(NULL, portolan_node_rejections(NULL, NULL));
+    EXPECT(NULL, portolan_node_frontends(NULL, NULL));
+    EXPECT(NULL, portolan_frontends_next(NULL, NULL));
+    EXPECT(NULL, portolan_rejections_at(NULL, 0, NULL));
+    EXPECT(NULL, portolan_dataplane_new(NULL, NULL, NULL, NULL));
+    EXPECT(NULL, portolan_dataplane_put_service(NULL, NULL, NULL));
+    EXPECT(NULL, portolan_dataplane_remove_service(NULL, 0, NULL));
+    EXPECT(NULL, portolan_dataplane_set_node(NULL, NULL, NULL));
+    EXPECT(NULL, portolan_dataplane_publish(NULL, NULL, NULL, NULL, NULL));
+    EXPECT(NULL, portolan_dataplane_poll(NULL, 0, NULL));
+    EXPECT(NULL, portolan_dataplane_connections(NULL, 0, NULL));
+    EXPECT(NULL, portolan_dataplane_explain(NULL, 0, NULL, 0, NULL, 0, NULL, NULL));
+    EXPECT(NULL, portolan_connections_next(NULL, NULL));
+    EXPECT(NULL, portolan_stats_read(NULL, NULL));
+    EXPECT(NULL, portolan_worker_new(NULL, NULL, NULL));
+    EXPECT(NULL, portolan_worker_process(NULL, 0, NULL, 0, NULL, 0, 0));
+    EXPECT(OK, portolan_node_free(NULL));
+    EXPECT(OK, portolan_dataplane_free(NULL));
+    EXPECT(OK, portolan_worker_free(NULL));
+    portolan_error_free(NULL);
+    portolan_rejections_free(NULL);
+    portolan_frontends_free(NULL);
+    portolan_connections_free(NULL);
+}
+
+static void sizes(void) {
+    portolan_limits limits = small();
+    uint64_t bytes;
+    EXPECT(SIZE, portolan_limits_init(&limits, 8));
+    EXPECT(SIZE, portolan_limits_init(&limits, 1u << 30));
+    limits.struct_size = 12;
+    EXPECT(SIZE, portolan_memory_required(&limits, &bytes, NULL));
+    limits.struct_size = 0xdeadbeef;
+    EXPECT(SIZE, portolan_memory_required(&limits, &bytes, NULL));
+
+    /* A caller with a newer header: what the library does not know must be zero. */
+    struct { portolan_limits known; uint32_t more[2]; } newer = {small(), {0, 0}};
+    newer.known.struct_size = sizeof newer;
+    EXPECT(OK, portolan_memory_required(&newer.known, &bytes, NULL));
+    newer.more[1] = 1;
+    EXPECT(SIZE, portolan_memory_required(&newer.known, &bytes, NULL));
+}
+
+static void numbers(portolan_dataplane *dataplane) {
+    portolan_error *error = NULL;
+    portolan_frontend frontend = {.address = {.bytes = {10, 96, 0, 1}, .family = 5}, .port = 80};
+    portolan_service service = {.struct_size = sizeof service, .protocol = PORTOLAN_PROTOCOL_TCP,
+                                .frontends = &frontend, .frontend_count = 1,
+                                .frontend_stride = sizeof frontend};
+    EXPECT(INVALID, portolan_dataplane_put_service(dataplane, &service, &error));
+    if (strcmp(portolan_error_field(error), "service.frontends[0].address.family") != 0) {
+        fprintf(stderr, "field: %s\n", portolan_error_field(error));
+        failures++;
+    }
+    portolan_error_free(&error);
+    portolan_error_free(&error); /* it is NULL now */
+
+    frontend.address.family = PORTOLAN_FAMILY_IPV4;
+    service.frontend_stride = 1;
+    EXPECT(SIZE, portolan_dataplane_put_service(dataplane, &service, NULL));
+    service.frontend_stride = sizeof frontend;
+    service.id = 64;
+    EXPECT(LIMIT, portolan_dataplane_put_service(dataplane, &service, NULL));
+    service.id = 0;
+    service.protocol = 1;
+    EXPECT(INVALID, portolan_dataplane_put_service(dataplane, &service, NULL));
+    service.protocol = PORTOLAN_PROTOCOL_TCP;
+    service.frontend_count = SIZE_MAX;
+    EXPECT(INVALID, portolan_dataplane_put_service(dataplane, &service, NULL));
+    service.frontend_count = 1;
+    service.frontends = NULL;
+    EXPECT(NULL, portolan_dataplane_put_service(dataplane, &service, NULL));
+}
+
+static void bursts(portolan_dataplane *dataplane) {
+    portolan_worker *worker = NULL, *second = NULL;
+    EXPECT(OK, portolan_worker_new(dataplane, &worker, NULL));
+    EXPECT(LIMIT, portolan_worker_new(dataplane, &second, NULL));
+
+    uint8_t frames[64] = {0};
+    portolan_descriptor packets[2] = {{.len = 64, .capacity = 64}, {.offset = 60, .len = 64, .capacity = 64}};
+    const uint32_t stride = sizeof packets[0];
+    EXPECT(SIZE, portolan_worker_process(worker, 0, frames, 64, packets, 8, 2));
+    EXPECT(SIZE, portolan_worker_process(worker, 0, frames, 64, packets, stride + 1, 2));
+    EXPECT(NULL, portolan_worker_process(worker, 0, NULL, 64, packets, stride, 2));
+    EXPECT(NULL, portolan_worker_process(worker, 0, frames, 64, NULL, stride, 2));
+    EXPECT(INVALID, portolan_worker_process(worker, 0, frames, SIZE_MAX, packets, stride, 2));
+    EXPECT(OK, portolan_worker_process(worker, 0, NULL, 0, NULL, stride, 0));
+    EXPECT(OK, portolan_worker_process(worker, 0, frames, 64, packets, stride, 2));
+    if (packets[1].reason != PORTOLAN_DROP_MALFORMED_DESCRIPTOR) {
+        fprintf(stderr, "reason: %s\n", portolan_strdrop(packets[1].reason));
+        failures++;
+    }
+
+    /* Descriptors of a newer header: longer, and handled one for one. */
+    struct { portolan_descriptor known; uint64_t more; } newer[200];
+    memset(newer, 0xff, sizeof newer);
+    EXPECT(OK, portolan_worker_process(worker, 0, frames, 64, &newer[0].known, sizeof newer[0], 200));
+    for (int i = 0; i < 200; i++) {
+        if (newer[i].known.verdict != PORTOLAN_VERDICT_DROP || newer[i].more != UINT64_MAX) {
+            fprintf(stderr, "descriptor %d\n", i);
+            failures++;
+        }
+    }
+    EXPECT(OK, portolan_worker_free(&worker));
+    EXPECT(OK, portolan_worker_free(&worker)); /* it is NULL now */
+    EXPECT(OK, portolan_worker_new(dataplane, &second, NULL));
+    EXPECT(OK, portolan_worker_free(&second));
+}
+
+static void order(portolan_dataplane *dataplane) {
+    static const char BAD[] = "{nodeName: n1, podCidrs: []}", GOOD[] = "{nodeName: n1}";
+    portolan_node *node = NULL, *other = NULL;
+    portolan_error *error = NULL;
+    EXPECT(INVALID, portolan_node_new(BAD, sizeof BAD - 1, &node, &error));
+    if (strcmp(portolan_error_field(error), "podCidrs") != 0) failures++;
+    portolan_error_free(&error);
+    EXPECT(OK, portolan_node_new(GOOD, sizeof GOOD - 1, &node, NULL));
+    EXPECT(OK, portolan_node_new(GOOD, sizeof GOOD - 1, &other, NULL));
+    EXPECT(INVALID, portolan_node_synced(node, 9, NULL));
+    EXPECT(INVALID, portolan_node_delete(node, 1, "\xff", "", NULL));
+    EXPECT(OK, portolan_dataplane_publish(dataplane, node, NULL, NULL, NULL));
+    EXPECT(STATE, portolan_dataplane_publish(dataplane, other, NULL, NULL, NULL));
+    EXPECT(STATE, portolan_dataplane_publish(dataplane, NULL, NULL, NULL, NULL));
+    EXPECT(STATE, portolan_dataplane_remove_service(dataplane, 0, NULL));
+    EXPECT(OK, portolan_node_free(&other));
+    EXPECT(OK, portolan_node_free(&node));
+}
+
+int main(void) {
+    portolan_limits limits = small();
+    portolan_dataplane *by_hand = NULL, *from_node = NULL, *huge = NULL;
+    EXPECT(OK, portolan_dataplane_new(&limits, SEED, &by_hand, NULL));
+    EXPECT(OK, portolan_dataplane_new(&limits, SEED, &from_node, NULL));
+    EXPECT(NULL, portolan_dataplane_new(&limits, NULL, &huge, NULL));
+    nulls();
+    sizes();
+    numbers(by_hand);
+    bursts(by_hand);
+    order(from_node);
+    EXPECT(OK, portolan_dataplane_free(&by_hand));
+    EXPECT(OK, portolan_dataplane_free(&by_hand)); /* it is NULL now */
+    EXPECT(OK, portolan_dataplane_free(&from_node));
+    return failures != 0;
+}
