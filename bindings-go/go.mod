@@ -1,0 +1,3 @@
+module github.com/portolan/portolan/bindings-go
+
+go 1.24

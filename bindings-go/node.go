@@ -1,0 +1,146 @@
+//go:build cgo
+
+package portolan
+
+// #include <stdlib.h>
+// #include "portolan.h"
+import "C"
+
+import (
+	"iter"
+	"net/netip"
+	"unsafe"
+)
+
+// Node is one node's view of the cluster's Services: objects in, decisions out. It is used by one goroutine at a
+// time; another gets ErrBusy.
+type Node struct {
+	handle *handle[*C.portolan_node]
+}
+
+// NewNode makes a node from its description, YAML or JSON: nodeName, ips, zone, podCIDRs, clusterCIDRs, ...
+func NewNode(config []byte) (*Node, error) {
+	var pointer *C.portolan_node
+	var said *C.portolan_error
+	bytes, size := text(config)
+	if err := check(C.portolan_node_new(bytes, size, &pointer, &said), said); err != nil {
+		return nil, err
+	}
+	node := &Node{newHandle(pointer, func(pointer *C.portolan_node) { C.portolan_node_free(&pointer) })}
+	own(node, node.handle)
+	return node, nil
+}
+
+// Apply creates or replaces objects: JSON or YAML, one, a list or several documents.
+func (n *Node) Apply(objects []byte) (rejections []Rejection, err error) {
+	err = n.handle.use(func(node *C.portolan_node) error {
+		var list *C.portolan_rejections
+		var said *C.portolan_error
+		bytes, size := text(objects)
+		err := check(C.portolan_node_apply(node, bytes, size, &list, &said), said)
+		rejections = taken(list)
+		return err
+	})
+	return rejections, err
+}
+
+// Replace takes objects for all there are of a kind, as after listing anew; the kind is synced then.
+func (n *Node) Replace(kind Kind, objects []byte) (rejections []Rejection, err error) {
+	err = n.handle.use(func(node *C.portolan_node) error {
+		var list *C.portolan_rejections
+		var said *C.portolan_error
+		bytes, size := text(objects)
+		err := check(C.portolan_node_replace(node, C.uint32_t(kind), bytes, size, &list, &said), said)
+		rejections = taken(list)
+		return err
+	})
+	return rejections, err
+}
+
+// Delete forgets an object; no effect if it is not known.
+func (n *Node) Delete(kind Kind, namespace, name string) error {
+	return n.handle.use(func(node *C.portolan_node) error {
+		var said *C.portolan_error
+		space, called := C.CString(namespace), C.CString(name)
+		defer C.free(unsafe.Pointer(space))
+		defer C.free(unsafe.Pointer(called))
+		return check(C.portolan_node_delete(node, C.uint32_t(kind), space, called, &said), said)
+	})
+}
+
+// Synced says that all objects of a kind have been given. Nothing is decided before this was said of Services and
+// EndpointSlices.
+func (n *Node) Synced(kind Kind) error {
+	return n.handle.use(func(node *C.portolan_node) error {
+		var said *C.portolan_error
+		return check(C.portolan_node_synced(node, C.uint32_t(kind), &said), said)
+	})
+}
+
+// Generation counts changes of the decisions; 0 before there are any.
+func (n *Node) Generation() (generation uint64, err error) {
+	err = n.handle.use(func(node *C.portolan_node) error {
+		var number C.uint64_t
+		err := check(C.portolan_node_generation(node, &number), nil)
+		generation = uint64(number)
+		return err
+	})
+	return generation, err
+}
+
+// Rejections lists what cannot be served as things stand.
+func (n *Node) Rejections() (rejections []Rejection, err error) {
+	err = n.handle.use(func(node *C.portolan_node) error {
+		var list *C.portolan_rejections
+		err := check(C.portolan_node_rejections(node, &list), nil)
+		rejections = taken(list)
+		return err
+	})
+	return rejections, err
+}
+
+// Frontends yields what the node serves at the moment iteration begins; nothing of a closed or busy node.
+func (n *Node) Frontends() iter.Seq[Frontend] {
+	return func(yield func(Frontend) bool) {
+		var list *C.portolan_frontends
+		_ = n.handle.use(func(node *C.portolan_node) error {
+			return check(C.portolan_node_frontends(node, &list), nil)
+		})
+		if list == nil {
+			return
+		}
+		defer C.portolan_frontends_free(&list)
+		var each C.portolan_served
+		each.struct_size = C.uint32_t(unsafe.Sizeof(each))
+		for C.portolan_frontends_next(list, &each) == C.PORTOLAN_STATUS_OK {
+			frontend := Frontend{
+				Namespace:        C.GoString(each.name_space),
+				Name:             C.GoString(each.name),
+				PortName:         C.GoString(each.port_name),
+				Protocol:         Protocol(each.protocol),
+				Address:          netip.AddrPortFrom(address(each.address), uint16(each.port)),
+				Kind:             FrontendKind(each.kind),
+				ClusterEndpoints: int(each.cluster_endpoints),
+				LocalEndpoints:   int(each.local_endpoints),
+				HealthCheckPort:  uint16(each.health_check_port),
+			}
+			if !yield(frontend) {
+				return
+			}
+		}
+	}
+}
+
+// Close frees the node; again has no effect. A dataplane made from it goes on with what was published.
+func (n *Node) Close() error { return n.handle.close() }
+
+func address(from C.portolan_address) netip.Addr {
+	var bytes [16]byte
+	for i, each := range from.bytes {
+		bytes[i] = byte(each)
+	}
+	if from.family == C.PORTOLAN_FAMILY_IPV4 {
+		return netip.AddrFrom4([4]byte(bytes[:4]))
+	}
+	return netip.AddrFrom16(bytes)
+}

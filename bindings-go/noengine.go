@@ -1,0 +1,87 @@
+//go:build !cgo
+
+package portolan
+
+import "iter"
+
+// Node is one node's view of the cluster's Services. Without the engine there is none.
+type Node struct{}
+
+// Dataplane is a Service dataplane. Without the engine there is none.
+type Dataplane struct{}
+
+// Worker moves packets. Without the engine there is none.
+type Worker struct{}
+
+// Frames are memory of the library. Without the engine there are none.
+type Frames struct{}
+
+func version() (string, error) { return "", ErrNoEngine }
+
+func dropText(uint8) string { return "" }
+
+// NewNode returns ErrNoEngine.
+func NewNode([]byte) (*Node, error) { return nil, ErrNoEngine }
+
+// Apply returns ErrNoEngine.
+func (*Node) Apply([]byte) ([]Rejection, error) { return nil, ErrNoEngine }
+
+// Replace returns ErrNoEngine.
+func (*Node) Replace(Kind, []byte) ([]Rejection, error) { return nil, ErrNoEngine }
+
+// Delete returns ErrNoEngine.
+func (*Node) Delete(Kind, string, string) error { return ErrNoEngine }
+
+// Synced returns ErrNoEngine.
+func (*Node) Synced(Kind) error { return ErrNoEngine }
+
+// Generation returns ErrNoEngine.
+func (*Node) Generation() (uint64, error) { return 0, ErrNoEngine }
+
+// Rejections returns ErrNoEngine.
+func (*Node) Rejections() ([]Rejection, error) { return nil, ErrNoEngine }
+
+// Frontends yields nothing.
+func (*Node) Frontends() iter.Seq[Frontend] { return func(func(Frontend) bool) {} }
+
+// NewDataplane returns ErrNoEngine.
+func (*Node) NewDataplane(Limits, [16]byte) (*Dataplane, error) { return nil, ErrNoEngine }
+
+// Close does nothing.
+func (*Node) Close() error { return nil }
+
+// Publish returns ErrNoEngine.
+func (*Dataplane) Publish() (uint64, []Rejection, error) { return 0, nil, ErrNoEngine }
+
+// Poll returns ErrNoEngine.
+func (*Dataplane) Poll(int64) (int64, error) { return 0, ErrNoEngine }
+
+// Stats returns ErrNoEngine.
+func (*Dataplane) Stats() (Stats, error) { return Stats{}, ErrNoEngine }
+
+// Explain returns ErrNoEngine.
+func (*Dataplane) Explain(int64, []byte) (string, error) { return "", ErrNoEngine }
+
+// NewWorker returns ErrNoEngine.
+func (*Dataplane) NewWorker() (*Worker, error) { return nil, ErrNoEngine }
+
+// NewFrames returns ErrNoEngine.
+func (*Dataplane) NewFrames(int, int) (*Frames, error) { return nil, ErrNoEngine }
+
+// Close does nothing.
+func (*Dataplane) Close() error { return nil }
+
+// Process returns ErrNoEngine.
+func (*Worker) Process(int64, *Frames, int) error { return ErrNoEngine }
+
+// Close does nothing.
+func (*Worker) Close() error { return nil }
+
+// Frame is nil.
+func (*Frames) Frame(int) []byte { return nil }
+
+// Descriptors is nil.
+func (*Frames) Descriptors() []Descriptor { return nil }
+
+// Close does nothing.
+func (*Frames) Close() error { return nil }
