@@ -112,9 +112,23 @@ fn go() -> Vec<Step> {
     if !workspace::root().join(GO_MODULE).join("go.mod").exists() {
         return Vec::new();
     }
-    let vet = Step::new("go vet", "go", &["vet", "./..."], Reader::Whole);
-    let test = Step::new("go test", "go", &["test", "-v", "./..."], Reader::Go);
-    vec![vet.within(GO_MODULE), test.within(GO_MODULE)]
+    let library = ["build", "--release", "--package", "portolan-ffi"];
+    let library = Step::cargo("the library that Go links", &library, Reader::Whole);
+    let go = |name: &str, arguments: &[&str], reader| {
+        Step::new(name, "go", arguments, reader).within(GO_MODULE)
+    };
+    let test = ["test", "-count=1", "-v", "./..."];
+    vec![
+        library,
+        go("go vet", &["vet", "./..."], Reader::Whole),
+        go("go test", &test, Reader::Go).env("GODEBUG", "cgocheck=1"),
+        go(
+            "go test, races",
+            &["test", "-count=1", "-race", "-v", "./..."],
+            Reader::Go,
+        ),
+        go("go test without cgo", &test, Reader::Go).env("CGO_ENABLED", "0"),
+    ]
 }
 
 /// Every case file there is, through the command that users hold their manifests to.
