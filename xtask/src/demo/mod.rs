@@ -91,7 +91,8 @@ fn in_memory() -> Result<ExitCode> {
         .args([
             "run",
             "--quiet",
-            "--release",
+            "--profile",
+            "demo",
             "--package",
             "portolan",
             "--features",

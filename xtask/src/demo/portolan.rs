@@ -22,7 +22,7 @@ pub(crate) struct Portolan {
 }
 
 impl Portolan {
-    /// Takes the build that is given, or builds it, optimised. What it keeps of its own (control
+    /// Takes the build that is given, or builds it. What it keeps of its own (control
     /// sockets) goes to `work`.
     pub(crate) fn new(given: Option<&Path>, work: &Path) -> Result<Self> {
         let binary = match given {
@@ -61,13 +61,14 @@ impl Portolan {
 }
 
 fn build() -> Result<PathBuf> {
-    println!("building portolan (cargo build --release)");
+    println!("building portolan (a minute, the first time)");
     let status = Command::new(workspace::cargo())
         .current_dir(workspace::root())
         .args([
             "build",
             "--quiet",
-            "--release",
+            "--profile",
+            "demo",
             "--package",
             "portolan",
             "--features",
@@ -77,7 +78,7 @@ fn build() -> Result<PathBuf> {
         .status()
         .context("running cargo build")?;
     ensure!(status.success(), "portolan does not build");
-    Ok(workspace::target().join("release/portolan"))
+    Ok(workspace::target().join("demo/portolan"))
 }
 
 /// Named from the working directory: a socket's whole path may be too long to be one.

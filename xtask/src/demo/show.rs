@@ -101,7 +101,7 @@ impl Show {
             Err(why) => ("WRONG", why),
         };
         self.wrong += u32::from(mark == "WRONG");
-        println!("  {from:<21} -> {to:<24} {who:<36} {mark:<5} {why}");
+        println!("  {from:<22} -> {to:<24} {who:<36} {mark:<5} {why}");
         // A reader that has gone is no reason to leave the cluster standing.
         let _ = io::stdout().flush();
     }

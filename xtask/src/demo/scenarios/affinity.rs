@@ -66,7 +66,7 @@ fn many_clients(stage: &mut Stage<'_>) -> Result<()> {
     } else {
         Ok("free to choose again")
     };
-    show.row("after 3.5 s of silence", to, &spread(&later), owned(free));
+    show.row("3.5 s of silence later", to, &spread(&later), owned(free));
     Ok(())
 }
 

@@ -54,6 +54,9 @@ pub(super) fn show(stage: &mut Stage<'_>) -> Result<()> {
         .seen_as(CLIENT),
     )?;
     router.ip(&format!("route replace {ADDRESS} via 192.168.10.11\n"))?;
+    until_settled("the same on node-1", outside, to, |answers| {
+        answers.given.iter().all(|answer| answer.node == "node-1")
+    })?;
     let on_node_1 = Expected::Evenly(&["web-1", "web-2"]);
     show.trial(
         &Trial {
