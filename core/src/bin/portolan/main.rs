@@ -6,6 +6,7 @@ mod explain;
 mod get;
 mod offline;
 mod run;
+mod serve;
 mod serving;
 mod watch;
 

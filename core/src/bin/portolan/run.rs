@@ -4,14 +4,19 @@ use crate::CommandError;
 use crate::control::{Asked, Request, Socket};
 use crate::get::{Resource, rows};
 use crate::offline::{apply, read_node};
+use crate::serve::{Addresses, Scrape, Server};
 use crate::serving::Serving;
 use crate::watch::Manifests;
-use crate::{explain, watch};
+use crate::{explain, serve, watch};
 use clap::Args;
+use core::net::SocketAddr;
 use core::time::Duration;
 use portolan::dataplane::Config;
 use portolan::driver::{self, Capabilities, Driver, RunOptions, Tun, TunOptions};
-use portolan::model::Kind;
+use portolan::health::Moment;
+use portolan::metrics::{SyncMetrics, exposition};
+use portolan::model::{Kind, Object};
+use portolan::net::Family;
 use portolan::plan::NodeConfig;
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -45,6 +50,12 @@ pub(crate) struct RunArguments {
     /// Does without checksum and segmentation offload
     #[arg(long)]
     no_offload: bool,
+    /// Answers /healthz and /livez here, for instance 0.0.0.0:10256 [default: nowhere]
+    #[arg(long, value_name = "IP:PORT")]
+    healthz_bind_address: Option<SocketAddr>,
+    /// Answers /metrics here, for instance 127.0.0.1:10249 [default: nowhere]
+    #[arg(long, value_name = "IP:PORT")]
+    metrics_bind_address: Option<SocketAddr>,
     /// The control socket [default: /run/portolan.sock, else $XDG_RUNTIME_DIR/portolan.sock]
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
@@ -55,6 +66,7 @@ pub(crate) struct RunArguments {
 enum Event {
     Signal(i32),
     Asked(Asked),
+    Scraped(Scrape),
 }
 
 /// Serves until a signal says stop.
@@ -67,7 +79,10 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
     config.limits.workers = arguments.queues;
     let mut serving = Serving::new(node.clone(), &config)?;
     let mut manifests = Manifests::new(&arguments.objects)?;
+    let begun = serve::now();
     apply(&mut serving, manifests.refresh(true))?;
+    let mut sync = SyncMetrics::default();
+    note_sync(&mut sync, begun);
 
     let (events, woken) = channel();
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
@@ -83,6 +98,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
             }
         })?;
     let driver = start(arguments, &mut serving)?;
+    let server = open_server(arguments, &events)?;
+    server.follow(serving.node());
     let socket = open_socket(arguments, events)?;
     if let Some(socket) = &socket {
         info!("answering at {}", socket.path().display());
@@ -94,6 +111,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
         node_stamp: watch::stamp(&arguments.node_config),
         node,
         driver,
+        server,
+        sync,
     };
     let outcome = running.until_stopped(&woken);
     handle.close();
@@ -166,6 +185,30 @@ fn offloads(capabilities: &Capabilities) -> String {
     }
 }
 
+/// Health probes and metrics.
+fn open_server(arguments: &RunArguments, events: &Sender<Event>) -> Result<Server, CommandError> {
+    let addresses = Addresses {
+        healthz: arguments.healthz_bind_address,
+        metrics: arguments.metrics_bind_address,
+    };
+    let events = events.clone();
+    Server::start(addresses, move |scrape| {
+        events.send(Event::Scraped(scrape)).is_ok()
+    })
+}
+
+/// Notes a publication of both families that is over now.
+fn note_sync(sync: &mut SyncMetrics, begun: Moment) {
+    let ended = serve::now();
+    let nanos = ended
+        .clock
+        .as_nanos()
+        .saturating_sub(begun.clock.as_nanos());
+    for family in [Family::Ipv4, Family::Ipv6] {
+        sync.synced(family, ended.unix, Duration::from_nanos(nanos));
+    }
+}
+
 /// The control socket. Without one the packets flow all the same, so only a socket that was named must open.
 fn open_socket(
     arguments: &RunArguments,
@@ -190,6 +233,8 @@ struct Running<'a> {
     node: NodeConfig,
     node_stamp: Option<watch::Stamp>,
     driver: Driver,
+    server: Server,
+    sync: SyncMetrics,
 }
 
 impl Running<'_> {
@@ -214,6 +259,11 @@ impl Running<'_> {
                     // Whoever asked may have gone.
                     let _ = asked.answer.send(answer.map_err(|error| error.to_string()));
                 }
+                Ok(Event::Scraped(scrape)) => {
+                    let snapshot = self.serving.snapshot();
+                    let probes = self.server.probes();
+                    scrape.answer(exposition(&snapshot, &self.sync, &probes));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(left),
             }
@@ -233,9 +283,11 @@ impl Running<'_> {
             match read_node(&self.arguments.node_config) {
                 Ok(node) if node != self.node => {
                     self.node = node.clone();
+                    let begun = self.begin(0, 0);
                     for rejection in self.serving.reconfigure(node)? {
                         warn!("{rejection}");
                     }
+                    self.end(begun);
                     info!("the node's description changed");
                 }
                 Ok(_) => {}
@@ -247,12 +299,33 @@ impl Running<'_> {
             return Ok(());
         }
         let (applied, deleted) = (difference.apply.len(), difference.delete.len());
+        let of = |kind| {
+            let applied = difference.apply.iter().map(Object::reference);
+            let all = applied.chain(difference.delete.iter().cloned());
+            all.filter(|object| object.kind == kind).count() as u64
+        };
+        let begun = self.begin(of(Kind::Service), of(Kind::EndpointSlice));
         apply(&mut self.serving, difference)?;
+        self.end(begun);
         info!(
             "{applied} objects applied, {deleted} deleted: {} frontends",
             self.serving.node().frontends().count()
         );
         Ok(())
+    }
+
+    /// Changes of so many Services and slices are about to be made.
+    fn begin(&mut self, services: u64, slices: u64) -> Moment {
+        let now = serve::now();
+        self.server.queued();
+        self.sync.queued(now.unix, services, slices);
+        now
+    }
+
+    /// They have been published.
+    fn end(&mut self, begun: Moment) {
+        note_sync(&mut self.sync, begun);
+        self.server.follow(self.serving.node());
     }
 
     fn answer(&self, request: &Request) -> Result<Value, CommandError> {

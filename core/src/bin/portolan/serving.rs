@@ -4,6 +4,7 @@ use crate::CommandError;
 use core::net::IpAddr;
 use core::time::Duration;
 use portolan::dataplane::{Config, Dataplane, Limits, PublishError};
+use portolan::metrics::Snapshot;
 use portolan::model::{Kind, Object, ObjectKey, ObjectRef, Rejection, Service};
 use portolan::net::ServiceId;
 use portolan::node::{Feed, Node};
@@ -91,6 +92,11 @@ impl Serving {
             }
         }
         Err("a worker does not end its burst, so nothing can be published".into())
+    }
+
+    /// Everything countable.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot::take(&self.node, &self.feed, &self.dataplane, &self.limits)
     }
 
     /// The ServicePort of an id, and its plan.
