@@ -4,6 +4,7 @@
 //! An index entry carries a record number, a direction and fifteen bits of the record's version. All threads
 //! share the table; nothing locks.
 
+use super::quick::Quick;
 use super::record::{Binding, Record, Stored, join, split};
 use super::state::{Memory, Progress, State, Step, Transport, step};
 use super::timeouts::{TimeoutTicks, Timeouts};
@@ -88,7 +89,7 @@ pub(super) fn entry(number: u32, version: u64, direction: Direction) -> Option<E
     clippy::cast_possible_truncation,
     reason = "the low half is the record's number"
 )]
-const fn decode(entry: Entry) -> (u32, u64, Direction) {
+pub(super) const fn decode(entry: Entry) -> (u32, u64, Direction) {
     let bits = entry.bits();
     let direction = if bits & DIRECTION_BIT == 0 {
         Direction::Original
@@ -193,29 +194,6 @@ impl<A: Stored> Connections<A> {
         }
     }
 
-    /// As [`Connections::find`], looking at `candidate` first.
-    #[inline(always)]
-    #[must_use]
-    pub fn find_at(
-        &self,
-        candidate: Option<Entry>,
-        tuple: &Tuple<A>,
-        hash: u64,
-        now: u32,
-    ) -> Option<Hit<'_, A>> {
-        if let Some(found) = candidate
-            && let Some(hit) = self.verify(found, tuple)
-            && hit.header.deadline() > now
-        {
-            return Some(hit);
-        }
-        match candidate {
-            // Nothing had the tag: a record that was published since is found when a packet asks again.
-            None => None,
-            Some(_) => self.find(tuple, hash, now),
-        }
-    }
-
     /// The live connection that one of whose tuples this is. An expired one is cleared away.
     #[inline(never)]
     #[must_use]
@@ -236,7 +214,6 @@ impl<A: Stored> Connections<A> {
     }
 
     /// Is the entry's record live, of the entry's incarnation, and this tuple's?
-    #[inline(always)]
     fn verify(&self, found: Entry, tuple: &Tuple<A>) -> Option<Hit<'_, A>> {
         let hit = self.resolve(found)?;
         let live = matches!(hit.header.life(), Life::Live(_));
@@ -248,7 +225,6 @@ impl<A: Stored> Connections<A> {
     }
 
     /// What an entry points at, if the record still is of its incarnation.
-    #[inline(always)]
     pub(super) fn resolve(&self, found: Entry) -> Option<Hit<'_, A>> {
         let (number, version, direction) = decode(found);
         let record = self.records.get(number as usize)?;
@@ -271,25 +247,47 @@ impl<A: Stored> Connections<A> {
 
     /// Moves a connection by one packet. `Some(step)` says what the packet did; `None` that the connection
     /// ended meanwhile and the packet must be looked up again.
-    #[inline(always)]
     pub fn advance(&self, hit: &Hit<'_, A>, transport: &Transport, now: u32) -> Option<Step> {
-        let mut header = hit.header;
+        self.advance_record(hit.record, hit.header, hit.direction, transport, now)
+    }
+
+    /// As [`Connections::advance`].
+    #[inline(always)]
+    #[must_use]
+    pub fn advance_quick(
+        &self,
+        quick: &Quick<'_, A>,
+        transport: &Transport,
+        now: u32,
+    ) -> Option<Step> {
+        self.advance_record(quick.record, quick.header, quick.direction, transport, now)
+    }
+
+    #[inline(always)]
+    fn advance_record(
+        &self,
+        record: &Record<A>,
+        mut header: Header,
+        direction: Direction,
+        transport: &Transport,
+        now: u32,
+    ) -> Option<Step> {
         for _ in 0..MAX_STEPS {
             let Life::Live(bits) = header.life() else {
                 return None;
             };
-            let [original, reply] = &hit.record.seen;
-            let checks = hit.record.checks.read();
+            let [original, reply] = &record.seen;
+            let checks = record.checks.read();
             let memory = Memory {
                 seen: [original.read(), reply.read()],
                 windows: split(checks).1,
             };
             let state = State::from_bits(bits);
-            let outcome = step(state, hit.direction, transport, memory, now, &self.timeouts);
+            let outcome = step(state, direction, transport, memory, now, &self.timeouts);
             let Step::Advance(progress) = outcome else {
                 return Some(outcome);
             };
-            match Self::store(hit.record, header, checks, memory, &progress, now) {
+            match Self::store(record, header, checks, memory, &progress, now) {
                 Ok(()) => return Some(outcome),
                 // Another worker moved it first: this packet's step is taken from where that one led, so
                 // that no FIN is lost.

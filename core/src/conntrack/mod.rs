@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `connections` | the table of one family: find, open, expire, evict |
+//! | `quick` | the common packet's way, on the record's words |
 //! | `record` | one connection's cache line (two for IPv6) |
 //! | `state` | what a packet does to a connection: TCP, UDP and SCTP as netfilter sees them |
 //! | `timeouts` | netfilter's default timeouts |
@@ -13,6 +14,7 @@ mod connections;
 mod endpoints;
 mod fragments;
 mod open;
+mod quick;
 mod record;
 mod sctp;
 mod state;
@@ -24,6 +26,7 @@ pub use connections::{Connection, Connections, Hit};
 pub use endpoints::{EndpointLife, Endpoints};
 pub use fragments::{Followed, FragmentKey, Fragments};
 pub use open::{OpenError, Opening, SourcePorts};
+pub use quick::Quick;
 pub use record::{Binding, Stored};
 pub use state::{Progress, State, Step, Transport};
 pub use timeouts::{SctpTimeouts, TcpTimeouts, Timeouts};

@@ -22,15 +22,17 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 type Quad<A> = [A; 4];
 
 mod sealed {
-    use super::{Quad, Word};
+    use super::{Address, Quad, Word};
 
     #[expect(
         unnameable_types,
         reason = "how addresses lie in a record is nobody else's business"
     )]
-    pub trait AddressWords<A>: Default + Sync + Send {
+    pub trait AddressWords<A: Address>: Default + Sync + Send {
         fn write(&self, addresses: Quad<A>);
         fn read(&self) -> Quad<A>;
+        /// Source and destination as seen in the original and in the reply direction.
+        fn pairs(&self) -> [A::Pair; 2];
         fn last(&self) -> &Word;
     }
 
@@ -76,6 +78,12 @@ impl AddressWords<Ipv4Addr> for Two {
     }
 
     #[inline]
+    fn pairs(&self) -> [u64; 2] {
+        let Self([original, reply]) = self;
+        [original.read(), reply.read()]
+    }
+
+    #[inline]
     fn last(&self) -> &Word {
         let Self([_, last]) = self;
         last
@@ -99,6 +107,12 @@ impl AddressWords<Ipv6Addr> for Eight {
     }
 
     #[inline]
+    fn pairs(&self) -> [[u64; 4]; 2] {
+        let Self([a, b, c, d, e, f, g, h]) = self;
+        [[a, b, c, d], [e, f, g, h]].map(|pair| pair.map(Word::read))
+    }
+
+    #[inline]
     fn last(&self) -> &Word {
         let Self([.., last]) = self;
         last
@@ -110,8 +124,8 @@ impl AddressWords<Ipv6Addr> for Eight {
 #[repr(C, align(64))]
 pub(super) struct Record<A: Stored> {
     pub(super) header: Word,
-    ports: Word,
-    binding: Word,
+    pub(super) ports: Word,
+    pub(super) binding: Word,
     pub(super) checks: Word,
     pub(super) seen: [Word; 2],
     addresses: A::Addresses,
@@ -265,6 +279,12 @@ impl<A: Stored> Record<A> {
             network: Delta::from_bits(network),
             transport: Delta::from_bits(transport),
         }
+    }
+
+    /// Source and destination as seen in the original and in the reply direction.
+    #[inline]
+    pub(super) fn pairs(&self) -> [A::Pair; 2] {
+        self.addresses.pairs()
     }
 
     /// A word of the record's last cache line, to be asked for beside the first.

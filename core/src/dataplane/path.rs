@@ -113,21 +113,56 @@ impl Burst<'_> {
     /// A whole packet or a first fragment.
     #[inline(always)]
     fn leading<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Outcome {
-        let connections = A::connections(self.shared);
-        let tuple = &subject.headers.tuple;
-        let hit = if subject.candidate.is_none() && self.opened {
-            connections.find(tuple, subject.hash, self.now)
-        } else {
-            connections.find_at(subject.candidate, tuple, subject.hash, self.now)
-        };
-        let outcome = match hit {
-            Some(found) => self.known(subject, &found),
-            None => self.first_packet(subject),
-        };
-        match outcome {
-            Some(outcome) => outcome,
-            None => self.again(subject),
+        if let Some(candidate) = subject.candidate {
+            return match self.quick(subject, candidate) {
+                Some(outcome) => outcome,
+                None => self.again(subject),
+            };
         }
+        if !self.opened
+            && let Some(outcome) = self.first_packet(subject)
+        {
+            return outcome;
+        }
+        self.again(subject)
+    }
+
+    /// The common packet: whole, of a live connection, to an endpoint that is serving. `None`: anything else,
+    /// and nothing has changed.
+    #[inline(always)]
+    fn quick<A: Tracked>(
+        &mut self,
+        subject: &mut Subject<'_, A>,
+        candidate: Entry,
+    ) -> Option<Outcome> {
+        let headers = subject.headers;
+        if headers.kind != Kind::Whole {
+            return None;
+        }
+        let connections = A::connections(self.shared);
+        let quick = connections.quick(candidate, &headers.tuple, self.now)?;
+        let life = self
+            .shared
+            .endpoints
+            .life(quick.endpoint, quick.endpoint_generation);
+        let EndpointLife::Serving(tag) = life else {
+            return None;
+        };
+        let transport = transport(subject.packet(), headers)?;
+        match connections.advance_quick(&quick, &transport, self.now)? {
+            Step::Advance(_) | Step::Ignore => {}
+            Step::Invalid | Step::Reopen => return None,
+        }
+        let offload = subject.offload;
+        if let Err(reason) = rewrite(subject.packet_mut(), headers, &quick.rewrite, offload) {
+            return Some(Outcome::dropped(reason));
+        }
+        self.endpoints
+            .packet(quick.endpoint, quick.direction, subject.len as u64);
+        Some(Outcome::forward(
+            flags(quick.direction, quick.masquerade, quick.local_endpoint),
+            tag,
+        ))
     }
 
     /// A packet whose connection ended, or began, under it.
@@ -135,7 +170,7 @@ impl Burst<'_> {
     #[inline(never)]
     fn again<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Outcome {
         let connections = A::connections(self.shared);
-        for _ in 1..MAX_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let tuple = &subject.headers.tuple;
             let outcome = match connections.find(tuple, subject.hash, self.now) {
                 Some(found) => self.known(subject, &found),
@@ -149,7 +184,6 @@ impl Burst<'_> {
     }
 
     /// A packet of a connection; `None` if the connection ended and the packet is to be looked up again.
-    #[inline(always)]
     fn known<A: Tracked>(
         &mut self,
         subject: &mut Subject<'_, A>,
@@ -183,24 +217,19 @@ impl Burst<'_> {
     }
 
     /// Rewrites a packet of a connection, whose endpoint has a tag while it is serving.
-    #[inline(always)]
     fn translate<A: Tracked>(
         &mut self,
         subject: &mut Subject<'_, A>,
         hit: &Hit<'_, A>,
-        flags: u16,
+        news: u16,
         serving: Option<u64>,
     ) -> Outcome {
         let binding = &hit.binding;
         let tag = serving.unwrap_or(0);
         let to = binding.translated(hit.direction);
-        let (network, transport, direction) = match hit.direction {
-            Direction::Original => (binding.network, binding.transport, 0),
-            Direction::Reply => (
-                binding.network.negated(),
-                binding.transport.negated(),
-                descriptor_flags::REPLY_DIRECTION,
-            ),
+        let (network, transport) = match hit.direction {
+            Direction::Original => (binding.network, binding.transport),
+            Direction::Reply => (binding.network.negated(), binding.transport.negated()),
         };
         let to = Rewrite::with_deltas(&to, network, transport);
         let (headers, offload) = (subject.headers, subject.offload);
@@ -225,17 +254,8 @@ impl Burst<'_> {
             self.counters.add(ENDED_PACKETS, 1);
             self.counters.add(ENDED_BYTES, bytes);
         }
-        let masquerade = if binding.masquerade {
-            descriptor_flags::MASQUERADE
-        } else {
-            0
-        };
-        let local = if binding.local_endpoint {
-            descriptor_flags::LOCAL_ENDPOINT
-        } else {
-            0
-        };
-        Outcome::forward(flags | direction | masquerade | local, tag)
+        let way = flags(hit.direction, binding.masquerade, binding.local_endpoint);
+        Outcome::forward(news | way, tag)
     }
 
     /// A packet that belongs to no connection; `None` if it does by now, and is to be looked up again.
@@ -501,6 +521,14 @@ impl<A> Subject<'_, A> {
     fn packet_mut(&mut self) -> &mut [u8] {
         self.frame.get_mut(..self.len).unwrap_or_default()
     }
+}
+
+/// The descriptor's flags for a packet of a connection.
+#[inline(always)]
+fn flags(direction: Direction, masquerade: bool, local_endpoint: bool) -> u16 {
+    (u16::from(direction == Direction::Reply) * descriptor_flags::REPLY_DIRECTION)
+        | (u16::from(masquerade) * descriptor_flags::MASQUERADE)
+        | (u16::from(local_endpoint) * descriptor_flags::LOCAL_ENDPOINT)
 }
 
 const fn reason_of(error: OpenError) -> DropReason {

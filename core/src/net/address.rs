@@ -46,6 +46,12 @@ pub trait Address:
     fn to_words(self) -> [u64; 2];
     /// The inverse of [`Address::to_words`].
     fn from_words(words: [u64; 2]) -> Self;
+    /// Two addresses side by side, as source and destination lie in an IP header.
+    type Pair: Copy + Eq + Debug;
+    /// Puts two addresses side by side.
+    fn pair(first: Self, second: Self) -> Self::Pair;
+    /// The inverse of [`Address::pair`].
+    fn unpair(pair: Self::Pair) -> (Self, Self);
     /// `Some` if the address is of this family.
     fn from_ip(ip: IpAddr) -> Option<Self>;
 }
@@ -66,6 +72,25 @@ impl Address for Ipv4Addr {
     )]
     fn from_words(words: [u64; 2]) -> Self {
         Self::from_bits(words[1] as u32)
+    }
+
+    type Pair = u64;
+
+    #[inline]
+    fn pair(first: Self, second: Self) -> u64 {
+        (u64::from(first.to_bits()) << 32) | u64::from(second.to_bits())
+    }
+
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "each half is taken on its own"
+    )]
+    fn unpair(pair: u64) -> (Self, Self) {
+        (
+            Self::from_bits((pair >> 32) as u32),
+            Self::from_bits(pair as u32),
+        )
     }
 
     fn from_ip(ip: IpAddr) -> Option<Self> {
@@ -93,6 +118,19 @@ impl Address for Ipv6Addr {
     #[inline]
     fn from_words(words: [u64; 2]) -> Self {
         Self::from_bits((u128::from(words[0]) << 64) | u128::from(words[1]))
+    }
+
+    type Pair = [u64; 4];
+
+    #[inline]
+    fn pair(first: Self, second: Self) -> [u64; 4] {
+        let ([a, b], [c, d]) = (first.to_words(), second.to_words());
+        [a, b, c, d]
+    }
+
+    #[inline]
+    fn unpair([a, b, c, d]: [u64; 4]) -> (Self, Self) {
+        (Self::from_words([a, b]), Self::from_words([c, d]))
     }
 
     fn from_ip(ip: IpAddr) -> Option<Self> {
