@@ -3,6 +3,8 @@
 use crate::clock::CpuTime;
 use core::hint::black_box;
 use core::time::Duration;
+use portolan::driver::huge_pages;
+use portolan::sync::Lines;
 use portolan::table::hash::next_seed;
 use portolan::table::prefetch;
 
@@ -15,7 +17,7 @@ struct Line([u64; 8]);
 /// A table of nothing but lines.
 #[derive(Debug)]
 pub struct Floor {
-    lines: Vec<Line>,
+    lines: Lines<Line>,
     random: u64,
 }
 
@@ -24,10 +26,13 @@ impl Floor {
     #[must_use]
     pub fn new(bytes: u64) -> Self {
         let count = usize::try_from(bytes / 64).unwrap_or(usize::MAX).max(1);
-        Self {
-            lines: (0..count as u64).map(|line| Line([line; 8])).collect(),
-            random: 1,
-        }
+        let mut number = 0;
+        // On the same pages as the dataplane's tables.
+        let lines = Lines::new(count, Some(huge_pages), || {
+            number += 1;
+            Line([number; 8])
+        });
+        Self { lines, random: 1 }
     }
 
     /// Nanoseconds an operation that reads `N` independent random lines.

@@ -9,6 +9,7 @@ use crate::frame::{Segment, Shape};
 use core::net::IpAddr;
 use core::time::Duration;
 use portolan::dataplane::{Config, Dataplane, Limits, Verdict, Worker};
+use portolan::driver::huge_pages;
 use portolan::net::{Direction, Instant, Protocol, ServiceId};
 use portolan::packet::tcp_flags;
 use portolan::service::{
@@ -389,6 +390,7 @@ fn config(setup: &Setup) -> Config {
             endpoint_counters: true,
         },
         seed: 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834,
+        memory_advice: Some(huge_pages),
         ..Config::default()
     };
     // Rounds of new connections make time pass; established ones are to outlive it, as TCP's do anyway.

@@ -123,7 +123,7 @@ fn a_free_list_gives_each_index_to_one() {
 #[test]
 fn of_two_that_insert_one_key_one_does() {
     bounded(3, || {
-        let index = Arc::new(Index::new(1));
+        let index = Arc::new(Index::new(1, None));
         let entry = |bits| Entry::new(bits).expect("48 bits, not zero");
         let other = Arc::clone(&index);
         let second = thread::spawn(move || other.insert(7, entry(2), |_| Sameness::Same));
@@ -163,7 +163,12 @@ fn opening(random: u64) -> Opening<Ipv4Addr> {
 #[test]
 fn of_two_that_open_one_tuple_both_have_one_connection() {
     bounded(1, || {
-        let table = Arc::new(Connections::<Ipv4Addr>::new(2, 1, &Timeouts::default()));
+        let table = Arc::new(Connections::<Ipv4Addr>::new(
+            2,
+            1,
+            &Timeouts::default(),
+            None,
+        ));
         let other = Arc::clone(&table);
         let second = thread::spawn(move || {
             let opened = other.open(&opening(1), &Transport::Udp, 0, |_| true);

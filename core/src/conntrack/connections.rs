@@ -9,9 +9,8 @@ use super::record::{Binding, Record, Stored, join, split};
 use super::state::{Memory, Progress, State, Step, Transport, step};
 use super::timeouts::{TimeoutTicks, Timeouts};
 use crate::net::{Address, Direction, Family, Protocol, TICKS_PER_SECOND, Tuple};
-use crate::sync::{FreeList, Header, Life, Word};
+use crate::sync::{Advice, FreeStack, Header, Life, Lines, Word};
 use crate::table::{Entry, HashKey, Home, Index, prefetch};
-use alloc::boxed::Box;
 use core::net::IpAddr;
 
 /// Deadlines are moved only when they move by at least this much: half a second.
@@ -26,8 +25,8 @@ const EVICTION_SAMPLE: u64 = 64;
 pub struct Connections<A: Stored> {
     pub(super) key: HashKey,
     pub(super) index: Index,
-    pub(super) records: Box<[Record<A>]>,
-    pub(super) free: FreeList,
+    pub(super) records: Lines<Record<A>>,
+    free: FreeStack,
     pub(super) timeouts: TimeoutTicks,
     sweep_hand: Word,
     evict_hand: Word,
@@ -100,18 +99,21 @@ pub(super) const fn decode(entry: Entry) -> (u32, u64, Direction) {
 }
 
 impl<A: Stored> Connections<A> {
-    /// A table for exactly `capacity` connections.
+    /// A table for exactly `capacity` connections, whose memory `advice` sees before it is touched.
     #[must_use]
-    pub fn new(capacity: u32, seed: u128, timeouts: &Timeouts) -> Self {
+    pub fn new(capacity: u32, seed: u128, timeouts: &Timeouts, advice: Option<Advice>) -> Self {
+        let records = Lines::new(capacity as usize, advice, Record::empty);
+        let link = |number: u32| records.get(number as usize).map(Record::link);
+        let free = FreeStack::full(capacity, link);
         let purpose = match A::FAMILY {
             Family::Ipv4 => 4,
             Family::Ipv6 => 6,
         };
         Self {
             key: HashKey::new(seed, purpose),
-            index: Index::new(u64::from(capacity).saturating_mul(2)),
-            records: (0..capacity).map(|_| Record::empty()).collect(),
-            free: FreeList::full(capacity),
+            index: Index::new(u64::from(capacity).saturating_mul(2), advice),
+            records,
+            free,
             timeouts: TimeoutTicks::new(timeouts),
             sweep_hand: Word::new(0),
             evict_hand: Word::new(0),
@@ -126,9 +128,25 @@ impl<A: Stored> Connections<A> {
     #[must_use]
     pub fn memory_bytes(capacity: u32) -> u64 {
         let records = u64::from(capacity).saturating_mul(size_of::<Record<A>>() as u64);
-        records
-            .saturating_add(FreeList::memory_bytes(capacity) as u64)
-            .saturating_add(Index::memory_bytes(u64::from(capacity).saturating_mul(2)))
+        records.saturating_add(Index::memory_bytes(u64::from(capacity).saturating_mul(2)))
+    }
+
+    /// A free record, and its cache line and the next one's asked for.
+    pub(super) fn take_free(&self) -> Option<u32> {
+        let (number, next) = self.free.take(|number| self.link(number))?;
+        if let Some(record) = self.records.get(next as usize) {
+            prefetch(record);
+        }
+        Some(number)
+    }
+
+    /// Gives back a record that is free.
+    pub(super) fn give(&self, number: u32) {
+        self.free.give(number, |number| self.link(number));
+    }
+
+    fn link(&self, number: u32) -> Option<&Word> {
+        self.records.get(number as usize).map(Record::link)
     }
 
     /// How many connections there is room for.
@@ -353,7 +371,7 @@ impl<A: Stored> Connections<A> {
                     .remove(self.hash(&binding.tuple(direction)), entry);
             }
         }
-        self.free.give(number);
+        self.give(number);
     }
 
     fn at(&self, number: u32) -> Option<Hit<'_, A>> {

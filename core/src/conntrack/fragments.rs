@@ -91,7 +91,7 @@ impl Fragments {
         };
         Self {
             key: HashKey::new(seed, 0xf7a6),
-            index: Index::new(u64::from(capacity)),
+            index: Index::new(u64::from(capacity), None),
             records: (0..capacity).map(record).collect(),
             free: FreeList::full(capacity),
             hand: Word::new(0),

@@ -40,25 +40,55 @@ impl SourcePorts {
     /// Every port once, in an order that `random` chooses.
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "reduced to 16 bits by the remainder"
+        reason = "remainders are below the span"
     )]
-    fn permutation(self, random: u64) -> impl Iterator<Item = u16> {
+    const fn permutation(self, random: u64) -> Permutation {
         // Never 0, which the compiler does not know; a remainder by 0 would panic.
-        let span = u64::from(self.span).max(1);
-        // Any step without a common divisor with the span visits every port.
-        let mut stride = ((random >> 32) % span) | 1;
-        while gcd(stride, span) != 1 {
-            stride = stride.wrapping_add(2);
+        let span = if self.span == 0 { 1 } else { self.span };
+        Permutation {
+            low: self.low,
+            span,
+            offset: (random as u32) % span,
+            stride: ((random >> 32) as u32) % span,
+            left: span,
         }
-        let start = (random & 0xffff_ffff) % span;
-        (0..span).map(move |nth| {
-            let offset = (start.wrapping_add(nth.wrapping_mul(stride))) % span;
-            self.low.wrapping_add(offset as u16)
-        })
     }
 }
 
-const fn gcd(mut a: u64, mut b: u64) -> u64 {
+/// Ports of a range, each once.
+#[derive(Debug, Clone)]
+struct Permutation {
+    low: u16,
+    span: u32,
+    /// Of the last port given, once one was.
+    offset: u32,
+    /// Made one without a common divisor with the span, which visits every port, when it is first needed.
+    stride: u32,
+    left: u32,
+}
+
+impl Iterator for Permutation {
+    type Item = u16;
+
+    #[expect(clippy::cast_possible_truncation, reason = "offsets are below 65,536")]
+    fn next(&mut self) -> Option<u16> {
+        let rest = self.left.checked_sub(1)?;
+        let span = self.span.max(1);
+        if self.left != span {
+            if rest.wrapping_add(2) == span {
+                self.stride |= 1;
+                while gcd(self.stride, span) != 1 {
+                    self.stride = self.stride.wrapping_add(2);
+                }
+            }
+            self.offset = self.offset.wrapping_add(self.stride) % span;
+        }
+        self.left = rest;
+        Some(self.low.wrapping_add(self.offset as u16))
+    }
+}
+
+const fn gcd(mut a: u32, mut b: u32) -> u32 {
     while b != 0 {
         (a, b) = (b, a % b);
     }
@@ -118,6 +148,7 @@ impl<A: Stored> Connections<A> {
         usable: impl Fn(u16) -> bool,
     ) -> Result<(Hit<'_, A>, bool), OpenError> {
         let progress = open(transport, now, &self.timeouts).ok_or(OpenError::NotAnOpening)?;
+        self.prefetch(self.hash(&opening.forward(opening.first_port()).reverse()));
         for _ in 0..MAX_RACES {
             let number = self.take(now).ok_or(OpenError::TableFull)?;
             match self.attempt(number, opening, &progress, now, &usable) {
@@ -140,7 +171,7 @@ impl<A: Stored> Connections<A> {
     fn take(&self, now: u32) -> Option<u32> {
         // A record freed by one thread may be taken by another, hence a few tries.
         for _ in 0..4 {
-            if let Some(number) = self.free.take() {
+            if let Some(number) = self.take_free() {
                 return Some(number);
             }
             if !self.make_room(now) {
@@ -167,16 +198,17 @@ impl<A: Stored> Connections<A> {
         let deadline = now.saturating_add(progress.timeout);
         let header = Header::claim(&record.header, deadline);
         let placed = self.place_reply(number, header, opening, progress, now, usable);
-        let binding = match placed {
-            Ok(binding) => binding,
+        let (binding, reply_hash) = match placed {
+            Ok(placed) => placed,
             Err(error) => {
                 self.abandon(number, header, &[]);
                 return Err(error);
             }
         };
-        let reply = (Direction::Reply, self.hash(&binding.reply));
-        let original = (Direction::Original, self.hash(&binding.original));
-        match self.place(number, header, Direction::Original, &binding.original, now) {
+        let original_hash = self.hash(&binding.original);
+        let reply = (Direction::Reply, reply_hash);
+        let original = (Direction::Original, original_hash);
+        match self.place(number, header, original, &binding.original, now) {
             Ok(()) => {}
             Err(InsertError::Duplicate(_)) => {
                 self.abandon(number, header, &[reply]);
@@ -203,7 +235,8 @@ impl<A: Stored> Connections<A> {
         }
     }
 
-    /// Writes the record and claims its reply tuple, with the first source port that is free.
+    /// Writes the record and claims its reply tuple, with the first source port that is free; gives the
+    /// tuple's hash too.
     fn place_reply(
         &self,
         number: u32,
@@ -212,12 +245,11 @@ impl<A: Stored> Connections<A> {
         progress: &Progress,
         now: u32,
         usable: &impl Fn(u16) -> bool,
-    ) -> Result<Binding<A>, OpenError> {
+    ) -> Result<(Binding<A>, u64), OpenError> {
         let record = self
             .records
             .get(number as usize)
             .ok_or(OpenError::TableFull)?;
-        // Netfilter keeps the client's own port where nothing demands another one.
         let own = opening
             .masquerade
             .is_none()
@@ -232,16 +264,18 @@ impl<A: Stored> Connections<A> {
         } else {
             usize::MAX
         };
-        for port in own.into_iter().chain(others).take(tries) {
+        for (nth, port) in own.into_iter().chain(others).take(tries).enumerate() {
             let binding = opening.binding(port);
             let hash = self.hash(&binding.reply);
-            if self.is_taken(&binding.reply, hash, now) {
+            // The first is free but seldom not, and placing it looks for it again.
+            if nth > 0 && self.is_taken(&binding.reply, hash, now) {
                 continue;
             }
             let [seen, peer_seen] = progress.seen.unwrap_or([0, 0]);
             record.write(&binding, progress.windows.unwrap_or(0), [seen, peer_seen]);
-            match self.place(number, header, Direction::Reply, &binding.reply, now) {
-                Ok(()) => return Ok(binding),
+            let reply = (Direction::Reply, hash);
+            match self.place(number, header, reply, &binding.reply, now) {
+                Ok(()) => return Ok((binding, hash)),
                 Err(InsertError::Duplicate(_)) => {}
                 Err(InsertError::Full) => return Err(OpenError::TableFull),
             }
@@ -259,14 +293,13 @@ impl<A: Stored> Connections<A> {
         &self,
         number: u32,
         header: Header,
-        direction: Direction,
+        (direction, hash): (Direction, u64),
         tuple: &Tuple<A>,
         now: u32,
     ) -> Result<(), InsertError> {
         let own = entry(number, header.version(), direction).ok_or(InsertError::Full)?;
-        self.index.insert(self.hash(tuple), own, |found| {
-            self.sameness(found, tuple, now)
-        })
+        self.index
+            .insert(hash, own, |found| self.sameness(found, tuple, now))
     }
 
     /// Does a live connection have this tuple? One that expired is cleared away, one being opened is stopped.
@@ -308,21 +341,34 @@ impl<A: Stored> Connections<A> {
                 self.index.remove(*hash, entry);
             }
         }
-        self.free.give(number);
+        self.give(number);
     }
 }
 
 impl<A: Stored> Opening<A> {
-    /// What the connection ties together if its source port becomes `port`.
-    fn binding(&self, port: u16) -> Binding<A> {
-        let original = self.original;
-        let forward = Tuple {
-            source: self.masquerade.unwrap_or(original.source),
+    /// The source port that is tried first: the client's own, as netfilter does where nothing demands another.
+    fn first_port(&self) -> u16 {
+        let own = self.original.source_port;
+        match self.masquerade {
+            Some(_) => self.ports.permutation(self.random).next().unwrap_or(own),
+            None => own,
+        }
+    }
+
+    /// The first packet as the endpoint is to see it, if its source port becomes `port`.
+    fn forward(&self, port: u16) -> Tuple<A> {
+        Tuple {
+            source: self.masquerade.unwrap_or(self.original.source),
             destination: self.endpoint_address,
             source_port: port,
             destination_port: self.endpoint_port,
-            protocol: original.protocol,
-        };
+            protocol: self.original.protocol,
+        }
+    }
+
+    /// What the connection ties together then.
+    fn binding(&self, port: u16) -> Binding<A> {
+        let (original, forward) = (self.original, self.forward(port));
         let addresses = Delta::of_addresses(&original, &forward);
         Binding {
             original,

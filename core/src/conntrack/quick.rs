@@ -6,7 +6,7 @@
 
 use super::connections::{Connections, decode};
 use super::record::{Record, Stored, binding_flags, split};
-use crate::net::{Address, Direction, EndpointId, Tuple};
+use crate::net::{Direction, EndpointId, Tuple};
 use crate::packet::{Delta, Rewrite};
 use crate::sync::{Header, Life};
 use crate::table::Entry;

@@ -281,6 +281,11 @@ impl<A: Stored> Record<A> {
         }
     }
 
+    /// A word that means nothing while the record is free.
+    pub(super) const fn link(&self) -> &Word {
+        &self.ports
+    }
+
     /// Source and destination as seen in the original and in the reply direction.
     #[inline]
     pub(super) fn pairs(&self) -> [A::Pair; 2] {

@@ -3,6 +3,7 @@
 use super::endpoint_counters::EndpointAccounts;
 use crate::conntrack::{Connections, Endpoints, Fragments, Timeouts};
 use crate::service::{Affinity, Table, TableLimits};
+use crate::sync::Advice;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 
@@ -103,7 +104,7 @@ impl Limits {
 }
 
 /// How a dataplane is to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Capacities.
     pub limits: Limits,
@@ -116,6 +117,9 @@ pub struct Config {
     /// frontend on the masquerade address is never given out; local listeners in the range are the host's
     /// to avoid.
     pub masquerade_ports: RangeInclusive<u16>,
+    /// Sees the memory of large tables before it is touched, so that the host may ask for huge pages: on Linux
+    /// `driver::huge_pages`. `None`: pages as they come.
+    pub memory_advice: Option<Advice>,
 }
 
 impl Default for Config {
@@ -126,6 +130,7 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             seed: 0,
             masquerade_ports: 1024..=65_535,
+            memory_advice: None,
         }
     }
 }

@@ -31,10 +31,12 @@ impl Shared {
             timeouts,
             seed,
             masquerade_ports,
+            memory_advice: advice,
+            ..
         } = config;
         Self {
-            ipv4: Connections::new(limits.connections_ipv4, *seed, timeouts),
-            ipv6: Connections::new(limits.connections_ipv6, *seed, timeouts),
+            ipv4: Connections::new(limits.connections_ipv4, *seed, timeouts, *advice),
+            ipv6: Connections::new(limits.connections_ipv6, *seed, timeouts, *advice),
             affinity: Affinity::new(limits.affinities, *seed),
             fragments: Fragments::new(limits.fragments, *seed),
             endpoints: Endpoints::new(limits.table.endpoints),

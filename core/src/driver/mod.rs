@@ -57,4 +57,5 @@ pub use capabilities::{Capabilities, Loss};
 pub use error::{OpenError, RunError, SystemError};
 pub use run::{Driver, RunOptions, now};
 pub use stats::QueueStats;
+pub use sys::huge_pages;
 pub use tun::{Tun, TunOptions};

@@ -208,3 +208,11 @@ pub(super) fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let far = unsafe { OwnedFd::from_raw_fd(far) };
     Ok((near, far))
 }
+
+/// Asks for huge pages for a block of memory: [`crate::dataplane::Config::memory_advice`] on Linux. Where they
+/// are refused, pages are as they come.
+pub fn huge_pages(block: core::ptr::NonNull<u8>, bytes: usize) {
+    // SAFETY: this advice changes how memory is backed, never what it holds; an address that is not ours is
+    // refused with an error, which leaves things as they were.
+    unsafe { libc::madvise(block.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+}

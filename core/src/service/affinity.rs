@@ -56,7 +56,7 @@ impl Affinity {
         };
         Self {
             key: HashKey::new(seed, 0xaff1),
-            index: Index::new(u64::from(capacity)),
+            index: Index::new(u64::from(capacity), None),
             records: (0..capacity).map(record).collect(),
             free: FreeList::full(capacity),
             hand: word(),

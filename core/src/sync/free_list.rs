@@ -1,62 +1,55 @@
-//! Indexes that nobody uses: a lock-free stack (Treiber 1986) whose links lie in an array of its own.
+//! Indexes that nobody uses: a lock-free stack (Treiber 1986).
 
 use super::Word;
 use alloc::boxed::Box;
 
-/// A set of `u32` indexes below a fixed capacity, from which any thread takes and to which any gives back.
+/// A stack of `u32` indexes whose links lie where the caller says: in the very things that are free, if they
+/// have a word to spare while they are.
 ///
 /// The head carries a count of takes beside the index, so that a thread that was stalled between reading
 /// the head and swapping it notices that the same index came back (ABA) unless exactly 2^32 takes passed.
+/// A thread that lost may have read the link of something in use by now; what it read is thrown away.
 #[derive(Debug)]
-pub struct FreeList {
+pub struct FreeStack {
     head: Word,
-    next: Box<[Word]>,
 }
 
 const NONE: u32 = u32::MAX;
 
-impl FreeList {
+impl FreeStack {
     /// All indexes below `capacity`; the lowest are taken first.
     #[must_use]
-    pub fn full(capacity: u32) -> Self {
-        let next = (0..capacity).map(|index| {
+    pub fn full<'links>(capacity: u32, link: impl Fn(u32) -> Option<&'links Word>) -> Self {
+        for index in 0..capacity {
             let above = index.wrapping_add(1);
-            Word::new(u64::from(if above == capacity { NONE } else { above }))
-        });
+            if let Some(link) = link(index) {
+                link.write(u64::from(if above == capacity { NONE } else { above }));
+            }
+        }
         let first = if capacity == 0 { NONE } else { 0 };
         Self {
             head: Word::new(u64::from(first)),
-            next: next.collect(),
         }
     }
 
-    /// Bytes that [`FreeList::full`] allocates.
+    /// Takes an index, and says which is likely to be the next; `None` if all are in use.
     #[must_use]
-    pub const fn memory_bytes(capacity: u32) -> usize {
-        (capacity as usize).saturating_mul(size_of::<Word>())
-    }
-
-    /// Takes an index; `None` if all are in use.
-    #[must_use]
-    pub fn take(&self) -> Option<u32> {
+    pub fn take<'links>(&self, link: impl Fn(u32) -> Option<&'links Word>) -> Option<(u32, u32)> {
         let mut head = self.head.read_acquire();
         loop {
             let (takes, first) = split(head);
-            let next = self.next.get(first as usize)?.read();
+            let next = split(link(first)?.read()).1;
             // A stale `next` is harmless: the swap below fails, because `takes` has moved on.
-            match self
-                .head
-                .swap_if(head, join(takes.wrapping_add(1), split(next).1))
-            {
-                Ok(()) => return Some(first),
+            match self.head.swap_if(head, join(takes.wrapping_add(1), next)) {
+                Ok(()) => return Some((first, next)),
                 Err(found) => head = found,
             }
         }
     }
 
-    /// Gives an index back that [`FreeList::take`] gave.
-    pub fn give(&self, index: u32) {
-        let Some(link) = self.next.get(index as usize) else {
+    /// Gives an index back that [`FreeStack::take`] gave.
+    pub fn give<'links>(&self, index: u32, link: impl Fn(u32) -> Option<&'links Word>) {
+        let Some(link) = link(index) else {
             return;
         };
         let mut head = self.head.read_acquire();
@@ -68,6 +61,42 @@ impl FreeList {
                 Err(found) => head = found,
             }
         }
+    }
+}
+
+/// A [`FreeStack`] with links of its own.
+#[derive(Debug)]
+pub struct FreeList {
+    stack: FreeStack,
+    links: Box<[Word]>,
+}
+
+impl FreeList {
+    /// All indexes below `capacity`; the lowest are taken first.
+    #[must_use]
+    pub fn full(capacity: u32) -> Self {
+        let links: Box<[Word]> = (0..capacity).map(|_| Word::new(0)).collect();
+        let stack = FreeStack::full(capacity, |index| links.get(index as usize));
+        Self { stack, links }
+    }
+
+    /// Bytes that [`FreeList::full`] allocates.
+    #[must_use]
+    pub const fn memory_bytes(capacity: u32) -> usize {
+        (capacity as usize).saturating_mul(size_of::<Word>())
+    }
+
+    /// Takes an index; `None` if all are in use.
+    #[must_use]
+    pub fn take(&self) -> Option<u32> {
+        let (index, _) = self.stack.take(|index| self.links.get(index as usize))?;
+        Some(index)
+    }
+
+    /// Gives an index back that [`FreeList::take`] gave.
+    pub fn give(&self, index: u32) {
+        self.stack
+            .give(index, |index| self.links.get(index as usize));
     }
 }
 

@@ -74,6 +74,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
     let node = read_node(&arguments.node_config)?;
     let mut config = Config {
         seed: seed()?,
+        memory_advice: Some(driver::huge_pages),
         ..Config::default()
     };
     config.limits.workers = arguments.queues;
