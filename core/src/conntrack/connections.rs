@@ -6,7 +6,7 @@
 
 use super::quick::Quick;
 use super::record::{Binding, Record, Stored, join, split};
-use super::state::{Memory, Progress, State, Step, Transport, step};
+use super::state::{Memory, Progress, State, Step, Transport, step, step_plain};
 use super::timeouts::{TimeoutTicks, Timeouts};
 use crate::net::{Address, Direction, Family, Protocol, TICKS_PER_SECOND, Tuple};
 use crate::sync::{Advice, FreeStack, Header, Life, Lines, Word};
@@ -269,19 +269,28 @@ impl<A: Stored> Connections<A> {
         self.advance_record(hit.record, hit.header, hit.direction, transport, now)
     }
 
-    /// As [`Connections::advance`].
+    /// As [`Connections::advance`], for packets after which there is nothing to decide. `false`: nothing has
+    /// changed, ask [`Connections::advance`].
     #[inline(always)]
     #[must_use]
-    pub fn advance_quick(
-        &self,
-        quick: &Quick<'_, A>,
-        transport: &Transport,
-        now: u32,
-    ) -> Option<Step> {
-        self.advance_record(quick.record, quick.header, quick.direction, transport, now)
+    pub fn advance_quick(&self, quick: &Quick<'_, A>, transport: &Transport, now: u32) -> bool {
+        let Quick {
+            record,
+            header,
+            direction,
+            ..
+        } = *quick;
+        let Life::Live(bits) = header.life() else {
+            return false;
+        };
+        let (checks, memory) = record.memory();
+        let state = State::from_bits(bits);
+        match step_plain(state, direction, transport, memory, now, &self.timeouts) {
+            Some(progress) => Self::store(record, header, checks, memory, &progress, now).is_ok(),
+            None => false,
+        }
     }
 
-    #[inline(always)]
     fn advance_record(
         &self,
         record: &Record<A>,
@@ -294,12 +303,7 @@ impl<A: Stored> Connections<A> {
             let Life::Live(bits) = header.life() else {
                 return None;
             };
-            let [original, reply] = &record.seen;
-            let checks = record.checks.read();
-            let memory = Memory {
-                seen: [original.read(), reply.read()],
-                windows: split(checks).1,
-            };
+            let (checks, memory) = record.memory();
             let state = State::from_bits(bits);
             let outcome = step(state, direction, transport, memory, now, &self.timeouts);
             let Step::Advance(progress) = outcome else {

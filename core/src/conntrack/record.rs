@@ -13,6 +13,7 @@
 //! for the state machine and are written without the version being checked: a write that comes too late
 //! disturbs the next incarnation's window check until its next packet, and nothing else.
 
+use super::state::Memory;
 use crate::net::{Address, Direction, EndpointId, Protocol, Tuple};
 use crate::packet::Delta;
 use crate::sync::{Header, Word};
@@ -279,6 +280,21 @@ impl<A: Stored> Record<A> {
             network: Delta::from_bits(network),
             transport: Delta::from_bits(transport),
         }
+    }
+
+    /// The word of deltas and windows, and what the state machine remembers.
+    #[inline(always)]
+    pub(super) fn memory(&self) -> (u64, Memory) {
+        let [original, reply] = &self.seen;
+        let checks = self.checks.read();
+        let seen = [original.read(), reply.read()];
+        (
+            checks,
+            Memory {
+                seen,
+                windows: split(checks).1,
+            },
+        )
     }
 
     /// A word that means nothing while the record is free.

@@ -152,9 +152,29 @@ pub(super) fn step(
         Transport::Tcp(segment) => tcp::step(state, direction, segment, memory, timeouts),
         Transport::Udp => {
             let [first, _] = memory.seen;
-            udp::step(state, direction, first, now, timeouts)
+            Step::Advance(udp::advance(state, direction, first, now, timeouts))
         }
         Transport::Sctp(chunk) => sctp::step(state, direction, chunk, memory, timeouts),
+    }
+}
+
+/// As [`step`], of data and acknowledgments of a settled TCP connection, and of UDP. `None`: [`step`] must say.
+#[inline(always)]
+pub(super) fn step_plain(
+    state: State,
+    direction: Direction,
+    transport: &Transport,
+    memory: Memory,
+    now: u32,
+    timeouts: &TimeoutTicks,
+) -> Option<Progress> {
+    match transport {
+        Transport::Tcp(segment) => tcp::step_plain(state, direction, segment, memory, timeouts),
+        Transport::Udp => {
+            let [first, _] = memory.seen;
+            Some(udp::advance(state, direction, first, now, timeouts))
+        }
+        Transport::Sctp(_) => None,
     }
 }
 

@@ -146,7 +146,7 @@ pub(super) fn step(
 /// Data and acknowledgments, in window, of an established connection: nothing but sequence numbers and windows
 /// moves. `None` says nothing but that [`step_any`] must decide; `Some` is what it would say.
 #[inline(always)]
-fn step_plain(
+pub(super) fn step_plain(
     state: State,
     direction: Direction,
     segment: &TcpSegment,

@@ -1,18 +1,18 @@
 //! UDP as netfilter sees it (`nf_conntrack_proto_udp.c`): a stream once it is answered and two seconds old.
 
-use super::state::{Progress, State, Step};
+use super::state::{Progress, State};
 use super::timeouts::TimeoutTicks;
 use crate::net::{Direction, TICKS_PER_SECOND};
 
 /// What a datagram does to a connection that began at tick `first`.
 #[inline]
-pub(super) fn step(
+pub(super) fn advance(
     state: State,
     direction: Direction,
     first: u64,
     now: u32,
     timeouts: &TimeoutTicks,
-) -> Step {
+) -> Progress {
     let seen_reply = state.seen_reply() || direction == Direction::Reply;
     let stream =
         seen_reply && u64::from(now) > first.saturating_add(u64::from(2 * TICKS_PER_SECOND));
@@ -28,10 +28,10 @@ pub(super) fn step(
     } else {
         timeouts.udp
     };
-    Step::Advance(Progress {
+    Progress {
         state: next,
         timeout,
         seen: None,
         windows: None,
-    })
+    }
 }

@@ -149,9 +149,8 @@ impl Burst<'_> {
             return None;
         };
         let transport = transport(subject.packet(), headers)?;
-        match connections.advance_quick(&quick, &transport, self.now)? {
-            Step::Advance(_) | Step::Ignore => {}
-            Step::Invalid | Step::Reopen => return None,
+        if !connections.advance_quick(&quick, &transport, self.now) {
+            return None;
         }
         let offload = subject.offload;
         if let Err(reason) = rewrite(subject.packet_mut(), headers, &quick.rewrite, offload) {

@@ -13,9 +13,9 @@
 //! looks again, and sees the first's slot.
 
 use super::prefetch;
+use super::tags::{SLOTS, equal_tags};
 use crate::sync::{Advice, Lines, Word};
 
-const SLOTS: usize = 7;
 /// How many buckets are tried for an entry, its home included. At three fifths load one in ten is full.
 const PROBE_LIMIT: usize = 16;
 /// Slots in use at most, of a hundred, when a table holds as many entries as it was made for: one entry in forty
@@ -184,7 +184,7 @@ impl Index {
     }
 
     /// Looks at the hash's home only, one cache line. Asks for the next bucket's if that must be read too.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn home_of(&self, hash: u64) -> Home {
         let Some(bucket) = self.buckets.get(self.home(hash)) else {
@@ -340,16 +340,11 @@ impl Index {
 }
 
 impl Bucket {
-    #[inline]
+    #[inline(always)]
     fn find(&self, tag: u64, wanted: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
-        let mut matches = 0_u32;
-        let mut position = 0_u32;
-        for slot in &self.slots {
-            matches |= u32::from(slot.read() >> ENTRY_BITS == tag) << position;
-            position = position.wrapping_add(1);
-        }
+        let mut matches = equal_tags(&self.slots, tag);
         while matches != 0 {
-            let slot = self.slots.get(matches.trailing_zeros() as usize)?;
+            let slot = self.slots.get((matches.trailing_zeros() >> 1) as usize)?;
             // Acquire: pairs with the swap that placed the entry, so that what it points at is complete.
             let value = slot.read_acquire();
             let entry = Entry(value & ((1 << ENTRY_BITS) - 1));

@@ -3,6 +3,7 @@
 pub mod hash;
 mod index;
 mod prefetch;
+mod tags;
 
 pub use hash::HashKey;
 pub use index::{Entry, Home, Index, InsertError, Sameness};
