@@ -22,13 +22,18 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut shown = Shown {
         cluster: Cluster::new(&manifests)?,
         manifests,
+        rows: 0,
         wrong: 0,
     };
     cluster_ip(&mut shown)?;
     internal_traffic_policy(&mut shown)?;
     affinity(&mut shown)?;
     node_port(&mut shown)?;
-    println!("\n{} wrong", shown.wrong);
+    println!(
+        "\n{} passed, {} failed",
+        shown.rows - shown.wrong,
+        shown.wrong
+    );
     Ok(if shown.wrong == 0 {
         ExitCode::SUCCESS
     } else {
@@ -39,6 +44,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 struct Shown {
     cluster: Cluster,
     manifests: Vec<(String, String)>,
+    rows: u32,
     wrong: u32,
 }
 
@@ -57,6 +63,7 @@ impl Shown {
             .map(|(name, count)| format!("{name} {count}"))
             .collect();
         let mark = if right(&answers) { "ok" } else { "WRONG" };
+        self.rows += 1;
         self.wrong += u32::from(mark == "WRONG");
         println!("  {from:<18} -> {to:<24} {:<36} {mark}", who.join("  "));
         Ok(answers)

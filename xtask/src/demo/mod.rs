@@ -56,10 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         fs::remove_dir_all(&work)?;
     }
     let (rows, wrong) = shown?;
-    println!(
-        "\n{rows} rows, {wrong} wrong, {:.0} s",
-        started.elapsed().as_secs_f64()
-    );
+    println!("\ntook {:.0} s", started.elapsed().as_secs_f64());
+    println!("{} passed, {wrong} failed", rows - wrong);
     Ok(if wrong == 0 {
         ExitCode::SUCCESS
     } else {

@@ -9,7 +9,8 @@ use super::step::Step;
 use crate::{process, workspace};
 
 /// Each set of features is held to the lints by itself: features add, they never change behaviour.
-const FEATURE_SETS: [&str; 6] = ["", "std", "k8s", "driver", "cli", "k8s,driver,cli"];
+/// All of them together are held to them with the whole workspace.
+const FEATURE_SETS: [&str; 6] = ["", "std", "k8s", "driver", "cli", "testing"];
 
 /// Where the Go module is.
 const GO_MODULE: &str = "bindings-go";
@@ -30,6 +31,8 @@ pub(crate) fn all() -> Vec<Step> {
     steps.push(header());
     steps.extend(go());
     steps.extend(conformance());
+    steps.push(demo());
+    steps.push(interleavings());
     steps
 }
 
@@ -56,15 +59,9 @@ fn lints(features: &str) -> Step {
 }
 
 fn workspace_lints() -> Step {
-    let arguments = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    Step::cargo("lints, workspace", &arguments, Reader::Whole)
+    let arguments = ["clippy", "--workspace", "--all-targets", "--all-features"];
+    let arguments = [&arguments[..], &["--", "-D", "warnings"]].concat();
+    Step::cargo("lints, workspace, all features", &arguments, Reader::Whole)
 }
 
 fn tests() -> Vec<Step> {
@@ -144,17 +141,47 @@ fn conformance() -> Option<Step> {
         return None;
     }
     files.sort();
+    // The profile of the tests, whose dependencies are built already.
     let mut arguments = vec![
         "run",
         "--quiet",
+        "--profile",
+        "test",
         "--package",
         "portolan",
-        "--features",
-        "cli",
     ];
+    arguments.extend(["--features", "cli"]);
     arguments.extend(["--bin", "portolan", "--", "check"]);
     arguments.extend(files.iter().map(String::as_str));
     Some(Step::cargo("conformance", &arguments, Reader::Totals))
+}
+
+/// The demo's rows, with the command as the step before has built it.
+fn demo() -> Step {
+    let binary = workspace::target().join("debug/portolan");
+    let binary = binary.to_string_lossy();
+    Step::cargo(
+        "demo",
+        &["xtask", "demo", "--portolan", &binary],
+        Reader::Totals,
+    )
+}
+
+/// The lock-free primitives under every interleaving, in a build of its own.
+fn interleavings() -> Step {
+    let target = workspace::target().join("loom");
+    let target = target.to_string_lossy();
+    let arguments = [
+        "test",
+        "--profile",
+        "loom",
+        "--package",
+        "portolan",
+        "--test",
+        "loom",
+    ];
+    let arguments = [&arguments[..], &["--target-dir", &target]].concat();
+    Step::cargo("interleavings (loom)", &arguments, Reader::Libtest).env("RUSTFLAGS", "--cfg loom")
 }
 
 /// Gets the target if it is not here; says why there is none if it cannot be had.

@@ -9,7 +9,7 @@ const TEST_LINES: usize = 140;
 
 /// What was longer when the rule came: path and name, and how long it may be. Lines here may only
 /// go away, and numbers only fall.
-const LONGER_FILES: [(&str, usize); 1] = [("core/tests/k8s.rs", 654)];
+const LONGER_FILES: [(&str, usize); 1] = [("core/tests/workers.rs", 615)];
 const LONGER_FUNCTIONS: [(&str, &str, usize); 3] = [
     ("core/src/dataplane/decide.rs", "decide", 82),
     ("core/src/packet/build/sample.rs", "samples", 88),
