@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the benchmarks, and the tables they print.
+//! `cargo xtask bench`: what a packet costs, as tables.
 
 use std::process::{Command, ExitCode};
 
@@ -8,26 +8,61 @@ use crate::{tun_bench, workspace};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// `tun` for TCP through NAT on this kernel's packets; else handed to the benchmarks as it is (a filter,
-    /// for instance)
+    /// What to measure
+    #[arg(value_enum, default_value_t)]
+    what: What,
+    /// Handed on as they are; `cargo xtask bench table -- --help` says what there is
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
 
-/// Runs `cargo bench` on the package of benchmarks.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum What {
+    /// Whole bursts, beside what memory itself asks, in one table
+    #[default]
+    Table,
+    /// The parts of a packet's way (criterion)
+    Parts,
+    /// Instructions a packet (callgrind), written to the baseline; `--check` compares with it
+    Instructions,
+    /// TCP through NAT on this kernel's packets, with and without offload
+    Tun,
+}
+
+/// Runs one kind of benchmark.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    if arguments.rest.first().is_some_and(|what| what == "tun") {
-        return tun_bench::run();
-    }
-    let status = Command::new(workspace::cargo())
-        .current_dir(workspace::root())
-        .args(["bench", "--package", "portolan-benches", "--"])
+    let binary = |name| {
+        [
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            PACKAGE,
+            "--bin",
+            name,
+        ]
+    };
+    let mut command = Command::new(workspace::cargo());
+    command.current_dir(workspace::root());
+    match arguments.what {
+        What::Tun => return tun_bench::run(),
+        What::Table => command.args(binary("table")),
+        What::Instructions => command.args(binary("instructions")),
+        What::Parts => command.args(["bench", "--package", PACKAGE]),
+    };
+    // Large tables on huge pages, as a host would have them.
+    command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
+    let status = command
+        .arg("--")
         .args(&arguments.rest)
         .status()
-        .context("running cargo bench")?;
+        .context("running cargo")?;
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
+
+/// The package of benchmarks.
+const PACKAGE: &str = "portolan-benches";

@@ -49,6 +49,11 @@ pub(crate) const CC: Tool = Tool {
     program: "cc",
     package: "gcc",
 };
+/// `objdump`: follows the calls of the optimised burst.
+pub(crate) const OBJDUMP: Tool = Tool {
+    program: "objdump",
+    package: "binutils",
+};
 
 /// How long apt-get may take, for each of its calls.
 const APT_LIMIT: Duration = Duration::from_secs(300);

@@ -45,6 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         packages::CURL,
         packages::IPERF3,
         packages::CC,
+        packages::OBJDUMP,
     ])?;
     // One test runs inside gVisor; not every system has it, and the test then says that it is skipped.
     if let Err(error) = packages::require(&[packages::RUNSC]) {

@@ -32,6 +32,7 @@ pub(crate) fn all() -> Vec<Step> {
     steps.extend(go());
     steps.extend(conformance());
     steps.push(demo());
+    steps.push(panics());
     steps.push(interleavings());
     steps
 }
@@ -164,6 +165,23 @@ fn demo() -> Step {
         "demo",
         &["xtask", "demo", "--portolan", &binary],
         Reader::Totals,
+    )
+}
+
+/// The optimised burst, followed call by call.
+fn panics() -> Step {
+    let arguments = [
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        "portolan-benches",
+    ];
+    let arguments = [&arguments[..], &["--bin", "panics"]].concat();
+    Step::cargo(
+        "no panic, allocation or lock in a burst",
+        &arguments,
+        Reader::Whole,
     )
 }
 
