@@ -8,9 +8,8 @@
 use super::connections::hash;
 use super::record::{join, split};
 use crate::net::{Address, Family, Protocol, TICKS_PER_SECOND, Tuple};
-use crate::sync::{FreeList, Header, Life, Word};
-use crate::table::{Entry, HashKey, Index, Sameness};
-use alloc::boxed::Box;
+use crate::sync::{Life, Word};
+use crate::table::{Dated, Found, HashKey, Sameness, Store};
 use core::net::IpAddr;
 
 /// How long a datagram is remembered, in ticks: 30 seconds.
@@ -61,6 +60,12 @@ struct Record {
     tag: Word,
 }
 
+impl Dated for Record {
+    fn header(&self) -> &Word {
+        &self.header
+    }
+}
+
 const STATE_PASS: u8 = 0;
 const STATE_FORWARD: u8 = 1;
 const STATE_DROP: u8 = 2;
@@ -69,10 +74,7 @@ const STATE_DROP: u8 = 2;
 #[derive(Debug)]
 pub struct Fragments {
     key: HashKey,
-    index: Index,
-    records: Box<[Record]>,
-    free: FreeList,
-    hand: Word,
+    store: Store<Record>,
 }
 
 impl Fragments {
@@ -80,7 +82,7 @@ impl Fragments {
     #[must_use]
     pub fn new(capacity: u32, seed: u128) -> Self {
         let pair = || [Word::new(0), Word::new(0)];
-        let record = |_| Record {
+        let record = || Record {
             header: Word::new(0),
             identity: Word::new(0),
             source: pair(),
@@ -91,28 +93,20 @@ impl Fragments {
         };
         Self {
             key: HashKey::new(seed, 0xf7a6),
-            index: Index::new(u64::from(capacity), None),
-            records: (0..capacity).map(record).collect(),
-            free: FreeList::full(capacity),
-            hand: Word::new(0),
+            store: Store::new(capacity, record),
         }
     }
 
     /// Bytes that [`Fragments::new`] allocates.
     #[must_use]
     pub const fn memory_bytes(capacity: u32) -> u64 {
-        (capacity as u64)
-            .saturating_mul(size_of::<Record>() as u64)
-            .saturating_add(FreeList::memory_bytes(capacity) as u64)
-            .saturating_add(Index::memory_bytes(capacity as u64))
+        Store::<Record>::memory_bytes(capacity)
     }
 
     /// How many records are in use, expired ones not yet reused included. Looks at every record.
     #[must_use]
     pub fn used(&self) -> u64 {
-        let free = |record: &&Record| Header::load(&record.header).life() == Life::Free;
-        let count = self.records.iter().filter(|record| !free(record)).count();
-        count as u64
+        self.store.used()
     }
 
     /// Remembers what became of a first fragment whose data ends at byte `end` of its datagram. `translated`:
@@ -126,16 +120,16 @@ impl Fragments {
         translated: Option<(A, A, u64)>,
         now: u32,
     ) -> bool {
-        let Some(number) = self.take(now) else {
+        let deadline = now.saturating_add(LIFETIME_TICKS);
+        let Some(claimed) = self
+            .store
+            .claim(deadline, now, |record| self.hash_of(record))
+        else {
             return false;
         };
-        let Some(record) = self.records.get(number as usize) else {
-            return false;
-        };
-        let header = Header::claim(&record.header, now.saturating_add(LIFETIME_TICKS));
-        record
-            .identity
-            .write(join(u32::from(end) | family_bit::<A>(), key.datagram));
+        let record = claimed.record;
+        let identity = join(u32::from(end) | family_bit::<A>(), key.datagram);
+        record.identity.write(identity);
         write(&record.source, key.source);
         write(&record.destination, key.destination);
         let state = match translated {
@@ -148,53 +142,36 @@ impl Fragments {
             None => STATE_PASS,
         };
         let hash = self.hash(key);
-        let placed = entry(number, header).is_some_and(|own| {
-            // A datagram of the same name that is still remembered gives way: names are reused.
-            let displaced = |found| {
-                if let Some((old, old_number, old_header)) = self.resolve(found, key) {
-                    self.release(old, old_number, old_header, hash);
-                }
-                Sameness::Different
-            };
-            self.index.insert(hash, own, displaced).is_ok()
-        });
-        if placed {
-            let deadline = header.deadline();
-            let _ = header.advance(&record.header, Life::Live(state), deadline);
-        } else {
-            let _ = header.advance(&record.header, Life::Free, 0);
-            self.free.give(number);
-        }
-        placed
+        // A datagram of the same name that is still remembered gives way: names are reused.
+        let displaced = |found: Found<'_, Record>| {
+            if is_of(&found, key) {
+                self.store.release(found, hash);
+            }
+            Sameness::Different
+        };
+        self.store.publish(hash, claimed, state, displaced).is_ok()
     }
 
     /// Where a later fragment goes whose data begins at byte `offset` of its datagram.
     #[must_use]
     pub fn follow<A: Address>(&self, key: &FragmentKey<A>, offset: u16, now: u32) -> Followed {
-        let hash = self.hash(key);
         let mut followed = Followed::Unmatched;
-        self.index.find(hash, |found| {
-            let Some((record, _, header)) = self.resolve(found, key) else {
+        self.store.find(self.hash(key), |found| {
+            let Life::Live(state) = found.header.life() else {
                 return false;
             };
-            let Life::Live(state) = header.life() else {
-                return false;
-            };
-            if header.deadline() <= now {
-                return false;
-            }
+            let record = found.record;
             let end = split(record.identity.read()).0 & 0xffff;
             let source: A = read(&record.new_source);
             let destination: A = read(&record.new_destination);
             let tag = record.tag.read();
-            if !header.confirm(&record.header) {
+            if found.header.deadline() <= now || !is_of(&found, key) {
                 return false;
             }
             followed = match state {
                 _ if u32::from(offset) < end => {
                     // The rest of the datagram goes the same way as this fragment: nowhere.
-                    let dropped = Life::Live(STATE_DROP);
-                    let _ = header.advance(&record.header, dropped, header.deadline());
+                    found.advance(STATE_DROP, found.header.deadline());
                     Followed::Overlap
                 }
                 STATE_PASS => Followed::Pass,
@@ -226,69 +203,24 @@ impl Fragments {
         hash(&self.key, &tuple)
     }
 
-    /// The entry's record if it is of the entry's incarnation and this datagram's.
-    fn resolve<A: Address>(
-        &self,
-        found: Entry,
-        key: &FragmentKey<A>,
-    ) -> Option<(&Record, u32, Header)> {
-        let (version, number) = split(found.bits());
-        let number = number.wrapping_sub(1);
-        let record = self.records.get(number as usize)?;
-        let header = Header::load(&record.header);
+    /// The hash under which a record was published.
+    fn hash_of(&self, record: &Record) -> u64 {
         let (rest, datagram) = split(record.identity.read());
-        let same = header.version() & 0xffff == u64::from(version)
-            && header.life() != Life::Free
-            && datagram == key.datagram
-            && rest & FAMILY_BIT == family_bit::<A>()
-            && read::<A>(&record.source) == key.source
-            && read::<A>(&record.destination) == key.destination;
-        (same && header.confirm(&record.header)).then_some((record, number, header))
-    }
-
-    fn release(&self, record: &Record, number: u32, header: Header, hash: u64) {
-        if matches!(header.life(), Life::Live(_))
-            && header.advance(&record.header, Life::Free, 0).is_ok()
-        {
-            if let Some(entry) = entry(number, header) {
-                self.index.remove(hash, entry);
-            }
-            self.free.give(number);
-        }
-    }
-
-    /// A free record, clearing expired ones away if there is none.
-    fn take(&self, now: u32) -> Option<u32> {
-        if let Some(number) = self.free.take() {
-            return Some(number);
-        }
-        let count = self.records.len() as u64;
-        let start = self.hand.read();
-        let sample = count.min(64);
-        self.hand.write(start.wrapping_add(sample));
-        for step in 0..sample {
-            let number = u32::try_from(start.wrapping_add(step) % count).ok()?;
-            self.expire(number, now);
-        }
-        self.free.take()
-    }
-
-    fn expire(&self, number: u32, now: u32) {
-        let Some(record) = self.records.get(number as usize) else {
-            return;
-        };
-        let header = Header::load(&record.header);
-        if header.deadline() > now || !matches!(header.life(), Life::Live(_)) {
-            return;
-        }
-        let (rest, datagram) = split(record.identity.read());
-        let hash = if rest & FAMILY_BIT == 0 {
+        if rest & FAMILY_BIT == 0 {
             self.hash(&key_of::<core::net::Ipv4Addr>(record, datagram))
         } else {
             self.hash(&key_of::<core::net::Ipv6Addr>(record, datagram))
-        };
-        self.release(record, number, header, hash);
+        }
     }
+}
+
+/// Is the record this datagram's, and all that was read of it since it was found its own?
+fn is_of<A: Address>(found: &Found<'_, Record>, key: &FragmentKey<A>) -> bool {
+    let (rest, datagram) = split(found.record.identity.read());
+    datagram == key.datagram
+        && rest & FAMILY_BIT == family_bit::<A>()
+        && key_of::<A>(found.record, datagram) == *key
+        && found.confirm()
 }
 
 fn key_of<A: Address>(record: &Record, datagram: u32) -> FragmentKey<A> {
@@ -306,10 +238,6 @@ const fn family_bit<A: Address>() -> u32 {
         Family::Ipv4 => 0,
         Family::Ipv6 => FAMILY_BIT,
     }
-}
-
-fn entry(number: u32, header: Header) -> Option<Entry> {
-    Entry::new(((header.version() & 0xffff) << 32) | u64::from(number).wrapping_add(1))
 }
 
 fn write<A: Address>(words: &[Word; 2], address: A) {

@@ -5,9 +5,8 @@
 //! endpoint. One table for both families, shared by all threads.
 
 use crate::net::{Address, EndpointId, Family, ServiceId};
-use crate::sync::{FreeList, Header, Life, Word};
-use crate::table::{Entry, HashKey, Index, InsertError, Sameness};
-use alloc::boxed::Box;
+use crate::sync::Word;
+use crate::table::{Dated, Found, HashKey, InsertError, Sameness, Store};
 
 /// What is remembered of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,26 +28,27 @@ struct Record {
     kept: Word,
 }
 
+impl Dated for Record {
+    fn header(&self) -> &Word {
+        &self.header
+    }
+}
+
 /// Clients and their endpoints.
 #[derive(Debug)]
 pub struct Affinity {
     key: HashKey,
-    index: Index,
-    records: Box<[Record]>,
-    free: FreeList,
-    hand: Word,
+    store: Store<Record>,
 }
 
-/// Records looked at to find an expired one.
-const SAMPLE: u64 = 64;
-const LIVE: Life = Life::Live(0);
+const LIVE: u8 = 0;
 
 impl Affinity {
     /// Room for `capacity` (ServicePort, client) pairs.
     #[must_use]
     pub fn new(capacity: u32, seed: u128) -> Self {
         let word = || Word::new(0);
-        let record = |_| Record {
+        let record = || Record {
             header: word(),
             service: word(),
             client: [word(), word()],
@@ -56,39 +56,30 @@ impl Affinity {
         };
         Self {
             key: HashKey::new(seed, 0xaff1),
-            index: Index::new(u64::from(capacity), None),
-            records: (0..capacity).map(record).collect(),
-            free: FreeList::full(capacity),
-            hand: word(),
+            store: Store::new(capacity, record),
         }
     }
 
     /// Bytes that [`Affinity::new`] allocates.
     #[must_use]
     pub const fn memory_bytes(capacity: u32) -> u64 {
-        (capacity as u64)
-            .saturating_mul(size_of::<Record>() as u64)
-            .saturating_add(FreeList::memory_bytes(capacity) as u64)
-            .saturating_add(Index::memory_bytes(capacity as u64))
+        Store::<Record>::memory_bytes(capacity)
     }
 
     /// How many records are in use, expired ones not yet reused included. Looks at every record.
     #[must_use]
     pub fn used(&self) -> u64 {
-        let free = |record: &&Record| Header::load(&record.header).life() == Life::Free;
-        let count = self.records.iter().filter(|record| !free(record)).count();
-        count as u64
+        self.store.used()
     }
 
     /// What is remembered of a client, if its time has not passed.
     #[must_use]
     pub fn recall<A: Address>(&self, service: ServiceId, client: A, now: u32) -> Option<Kept> {
         let mut kept = None;
-        self.index.find(self.hash(service, client), |found| {
-            kept = self
-                .resolve(found, service, client)
-                .filter(|(_, header, _)| header.deadline() > now)
-                .map(|(_, _, kept)| kept);
+        self.store.find(self.hash(service, client), |found| {
+            if found.header.deadline() > now {
+                kept = kept_of(&found, service, client);
+            }
             kept.is_some()
         });
         kept
@@ -106,20 +97,14 @@ impl Affinity {
         let hash = self.hash(service, client);
         let deadline = now.saturating_add(timeout);
         let mut known = false;
-        self.index.find(hash, |found| {
-            let Some((number, header, old)) = self.resolve(found, service, client) else {
-                return false;
-            };
-            let Some(record) = self.records.get(number as usize) else {
-                return false;
-            };
-            if old == kept {
+        self.store.find(hash, |found| {
+            match kept_of(&found, service, client) {
                 // Lost to a concurrent refresh: as good.
-                known = header.advance(&record.header, LIVE, deadline).is_ok();
-                return known;
+                Some(old) if old == kept => known = found.advance(LIVE, deadline),
+                Some(_) => self.store.release(found, hash),
+                None => {}
             }
-            self.release(number, header, hash);
-            false
+            known
         });
         known || self.insert(service, client, kept, hash, deadline, now)
     }
@@ -133,102 +118,33 @@ impl Affinity {
         deadline: u32,
         now: u32,
     ) -> bool {
-        let Some(number) = self.take(now) else {
+        let Some(claimed) = self
+            .store
+            .claim(deadline, now, |record| self.hash_of(record))
+        else {
             return false;
         };
-        let Some(record) = self.records.get(number as usize) else {
-            return false;
-        };
-        let header = Header::claim(&record.header, deadline);
+        let record = claimed.record;
         record.service.write(service_word::<A>(service));
         for (word, value) in record.client.iter().zip(client.to_words()) {
             word.write(value);
         }
-        record
-            .kept
-            .write(u64::from(kept.generation) << 32 | u64::from(kept.endpoint.0));
-        let same = |found| match self.resolve(found, service, client) {
+        let generation = u64::from(kept.generation) << 32;
+        record.kept.write(generation | u64::from(kept.endpoint.0));
+        let same = |found: Found<'_, Record>| match kept_of(&found, service, client) {
             Some(_) => Sameness::Same,
             None => Sameness::Different,
         };
-        let placed = match entry(number, header) {
-            Some(own) => self.index.insert(hash, own, same),
-            None => Err(InsertError::Full),
-        };
-        if placed.is_ok() {
-            // Nobody else touches a record that is being opened.
-            let _ = header.advance(&record.header, LIVE, deadline);
-            return true;
-        }
-        let _ = header.advance(&record.header, Life::Free, 0);
-        self.free.give(number);
         // Another thread remembered the same client at the same moment: that will do.
-        matches!(placed, Err(InsertError::Duplicate(_)))
+        !matches!(
+            self.store.publish(hash, claimed, LIVE, same),
+            Err(InsertError::Full)
+        )
     }
 
-    /// The entry's record, if it is live and this client's.
-    fn resolve<A: Address>(
-        &self,
-        found: Entry,
-        service: ServiceId,
-        client: A,
-    ) -> Option<(u32, Header, Kept)> {
-        let (version, number) = decode(found);
-        let record = self.records.get(number as usize)?;
-        let header = Header::load(&record.header);
+    fn hash_of(&self, record: &Record) -> u64 {
         let [high, low] = &record.client;
-        let same = header.version() & 0xffff == version
-            && header.life() == LIVE
-            && record.service.read() == service_word::<A>(service)
-            && [high.read(), low.read()] == client.to_words();
-        let kept = record.kept.read();
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the halves as they were written"
-        )]
-        let kept = Kept {
-            endpoint: EndpointId(kept as u32),
-            generation: (kept >> 32) as u16,
-        };
-        (same && header.confirm(&record.header)).then_some((number, header, kept))
-    }
-
-    fn release(&self, number: u32, header: Header, hash: u64) {
-        let Some(record) = self.records.get(number as usize) else {
-            return;
-        };
-        if header.advance(&record.header, Life::Free, 0).is_ok() {
-            if let Some(entry) = entry(number, header) {
-                self.index.remove(hash, entry);
-            }
-            self.free.give(number);
-        }
-    }
-
-    fn take(&self, now: u32) -> Option<u32> {
-        if let Some(number) = self.free.take() {
-            return Some(number);
-        }
-        let count = self.records.len() as u64;
-        let start = self.hand.read();
-        self.hand.write(start.wrapping_add(SAMPLE));
-        for step in 0..SAMPLE.min(count) {
-            self.expire(u32::try_from(start.wrapping_add(step) % count).ok()?, now);
-        }
-        self.free.take()
-    }
-
-    fn expire(&self, number: u32, now: u32) {
-        let Some(record) = self.records.get(number as usize) else {
-            return;
-        };
-        let header = Header::load(&record.header);
-        if header.life() != LIVE || header.deadline() > now {
-            return;
-        }
-        let [high, low] = &record.client;
-        let hash = self.hash_words(record.service.read(), [high.read(), low.read()]);
-        self.release(number, header, hash);
+        self.hash_words(record.service.read(), [high.read(), low.read()])
     }
 
     fn hash<A: Address>(&self, service: ServiceId, client: A) -> u64 {
@@ -248,14 +164,19 @@ fn service_word<A: Address>(service: ServiceId) -> u64 {
     family << 32 | u64::from(service.0)
 }
 
-fn entry(number: u32, header: Header) -> Option<Entry> {
-    Entry::new((header.version() & 0xffff) << 32 | u64::from(number).wrapping_add(1))
-}
-
+/// What a record remembers, if it is this client's.
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "the low half is the number"
+    reason = "the halves as they were written"
 )]
-const fn decode(entry: Entry) -> (u64, u32) {
-    (entry.bits() >> 32, (entry.bits() as u32).wrapping_sub(1))
+fn kept_of<A: Address>(found: &Found<'_, Record>, service: ServiceId, client: A) -> Option<Kept> {
+    let record = found.record;
+    let [high, low] = &record.client;
+    let same = record.service.read() == service_word::<A>(service)
+        && [high.read(), low.read()] == client.to_words();
+    let kept = record.kept.read();
+    (same && found.confirm()).then_some(Kept {
+        endpoint: EndpointId(kept as u32),
+        generation: (kept >> 32) as u16,
+    })
 }

@@ -3,8 +3,10 @@
 pub mod hash;
 mod index;
 mod prefetch;
+mod store;
 mod tags;
 
 pub use hash::HashKey;
 pub use index::{Entry, Home, Index, InsertError, Sameness};
 pub use prefetch::prefetch;
+pub use store::{Dated, Found, Store};
