@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p portolan-benches --bin instructions` writes `benches/baseline/instructions.csv`;
 //! with `--check` it compares, and fails where a count rose or fell by more than two in a hundred: a rise is
-//! to be explained, a fall to be kept by writing the file anew. Counts depend on the compiler's version.
+//! to be explained, a fall to be kept by writing the file anew. Counts depend on the compiler's version, which
+//! the file's first line names: another compiler needs a baseline of its own.
 
 use clap::Parser;
 use core::fmt::Write;
@@ -128,10 +129,25 @@ fn count(name: &str, rounds: u32) -> Result<u64, String> {
         .ok_or_else(|| format!("{name}: callgrind gave no totals"))
 }
 
+/// The compiler and what it compiles for, as `cargo xtask test` compares them with the file's first line.
+fn compiler() -> Result<String, String> {
+    let said = Command::new("rustc")
+        .arg("-vV")
+        .output()
+        .map_err(|error| format!("rustc: {error}"))?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let version = said.lines().next();
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    match (version, host) {
+        (Some(version), Some(host)) => Ok(format!("{version}, {host}")),
+        (None | Some(_), None | Some(_)) => Err("rustc -vV: no version".to_owned()),
+    }
+}
+
 fn compare(check: bool) -> Result<ExitCode, String> {
     let path = baseline();
     let before = std::fs::read_to_string(&path).unwrap_or_default();
-    let mut after = format!("{HEADER}\n");
+    let mut after = format!("# {}\n{HEADER}\n", compiler()?);
     let mut wrong = 0;
     for (name, ..) in CASES {
         // Two lengths of one run: what they differ by is the rounds', whatever came before them.
