@@ -1,6 +1,7 @@
 //! What the commands need from the system, and how to get it: installed with apt-get by root on
 //! Debian and its like, otherwise named exactly.
 
+use core::fmt;
 use core::time::Duration;
 use std::env;
 use std::fs;
@@ -17,6 +18,12 @@ use crate::process;
 pub(crate) struct Tool {
     program: &'static str,
     package: &'static str,
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (Debian's package {})", self.program, self.package)
+    }
 }
 
 /// `ip`: namespaces, links, routes and rules.
@@ -54,6 +61,11 @@ pub(crate) const OBJDUMP: Tool = Tool {
     program: "objdump",
     package: "binutils",
 };
+/// `valgrind`: counts instructions.
+pub(crate) const VALGRIND: Tool = Tool {
+    program: "valgrind",
+    package: "valgrind",
+};
 
 /// How long apt-get may take, for each of its calls.
 const APT_LIMIT: Duration = Duration::from_secs(300);
@@ -74,6 +86,11 @@ pub(crate) fn require(tools: &[Tool]) -> Result<()> {
     }
     println!("installing {wanted} (apt-get)");
     install(&packages).with_context(|| format!("installing {wanted}"))
+}
+
+/// Is the program there?
+pub(crate) fn is_here(tool: Tool) -> bool {
+    absent(&[tool], &search_path()).is_empty()
 }
 
 /// Is this process allowed to do what root may?

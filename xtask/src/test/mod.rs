@@ -45,11 +45,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         packages::CURL,
         packages::IPERF3,
         packages::CC,
-        packages::OBJDUMP,
     ])?;
-    // One test runs inside gVisor; not every system has it, and the test then says that it is skipped.
-    if let Err(error) = packages::require(&[packages::RUNSC]) {
-        println!("going on without gVisor: {error:#}");
+    // Each is for one test or step, which says that it is skipped where there is none: gVisor is not in every system.
+    for tool in [packages::RUNSC, packages::VALGRIND, packages::OBJDUMP] {
+        if let Err(error) = packages::require(&[tool]) {
+            println!("going on without {tool}: {error:#}");
+        }
     }
     let logs = workspace::target().join("xtask-test");
     fs::create_dir_all(&logs).with_context(|| format!("creating {}", logs.display()))?;

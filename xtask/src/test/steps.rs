@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::count::Reader;
 use super::step::Step;
+use crate::packages::{self, OBJDUMP, Tool, VALGRIND};
 use crate::{process, workspace};
 
 /// Each set of features is held to the lints by itself: features add, they never change behaviour.
@@ -17,6 +18,9 @@ const GO_MODULE: &str = "bindings-go";
 
 /// Where the case files of `portolan check` are, in a directory for each kind.
 const CASES: &str = "core/tests/cases";
+
+/// The counts of instructions that a change is held to.
+const INSTRUCTIONS: &str = "benches/baseline/instructions.csv";
 
 const WASM: &str = "wasm32-unknown-unknown";
 
@@ -33,6 +37,8 @@ pub(crate) fn all() -> Vec<Step> {
     steps.extend(conformance());
     steps.push(demo());
     steps.push(panics());
+    steps.push(instructions());
+    steps.push(hostile());
     steps.push(interleavings());
     steps
 }
@@ -170,19 +176,46 @@ fn demo() -> Step {
 
 /// The optimised burst, followed call by call.
 fn panics() -> Step {
-    let arguments = [
+    let name = "no panic, allocation or lock in a burst";
+    Step::cargo(name, &measured("panics"), Reader::Whole).skip_because(tool_missing(OBJDUMP))
+}
+
+/// Instructions a packet, of the optimised burst.
+fn instructions() -> Step {
+    let arguments = [&measured("instructions")[..], &["--", "--check"]].concat();
+    Step::cargo("instructions a packet", &arguments, Reader::Totals)
+        .skip_because(compiler_differs().or_else(|| tool_missing(VALGRIND)))
+}
+
+/// The command that makes the baseline too: a build with other features has other counts.
+const fn measured(program: &str) -> [&str; 7] {
+    [
         "run",
         "--quiet",
         "--release",
         "--package",
         "portolan-benches",
+        "--bin",
+        program,
+    ]
+}
+
+/// Ten million damaged packets. The tests of all features have sent some through a build that checks itself; so many
+/// need speed, but not the minutes that optimising the whole program takes.
+fn hostile() -> Step {
+    let arguments = [
+        "test",
+        "--release",
+        "--package",
+        "portolan",
+        "--features",
+        "testing",
+        "--test",
+        "hostile",
     ];
-    let arguments = [&arguments[..], &["--bin", "panics"]].concat();
-    Step::cargo(
-        "no panic, allocation or lock in a burst",
-        &arguments,
-        Reader::Whole,
-    )
+    Step::cargo("ten million damaged packets", &arguments, Reader::Libtest)
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
 }
 
 /// The lock-free primitives under every interleaving, in a build of its own.
@@ -200,6 +233,26 @@ fn interleavings() -> Step {
     ];
     let arguments = [&arguments[..], &["--target-dir", &target]].concat();
     Step::cargo("interleavings (loom)", &arguments, Reader::Libtest).env("RUSTFLAGS", "--cfg loom")
+}
+
+/// Counts of another compiler, or for another machine, say nothing about a change.
+fn compiler_differs() -> Option<String> {
+    let noted = fs::read_to_string(workspace::root().join(INSTRUCTIONS)).unwrap_or_default();
+    let noted = noted.lines().next().unwrap_or_default();
+    let said = Command::new("rustc").arg("-vV").output().ok()?.stdout;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "))?;
+    let here = format!("# {}, {host}", said.lines().next()?);
+    (noted != here).then(|| {
+        let names = [noted, &here].map(|name| name.trim_start_matches("# "));
+        format!("the baseline is of {}, this is {}", names[0], names[1])
+    })
+}
+
+/// Says what brings a program that only one step needs, if it is not here.
+fn tool_missing(tool: Tool) -> Option<String> {
+    let missing = !packages::is_here(tool);
+    missing.then(|| format!("needs {tool}"))
 }
 
 /// Gets the target if it is not here; says why there is none if it cannot be had.
