@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         What::Tun => return tun_bench::run(),
         What::Table => command.args(binary("table")),
         What::Instructions => command.args(binary("instructions")),
-        What::Parts => command.args(["bench", "--package", PACKAGE]),
+        What::Parts => command.args(["bench", "--package", PACKAGE, "--bench", "path"]),
     };
     // Large tables on huge pages, as a host would have them.
     command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");

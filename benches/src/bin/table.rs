@@ -1,7 +1,7 @@
 //! One table, one run: what a packet costs, beside what memory itself asks.
 //!
-//! `cargo run --release -p portolan-benches --bin table -- --help` says what may be chosen. Run it with
-//! `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` to have the tables in huge pages.
+//! `cargo run --release -p portolan-benches --bin table -- --help` says what may be chosen. Tables and floors lie
+//! on huge pages where the kernel gives them.
 
 use clap::{Parser, ValueEnum};
 use portolan::net::Protocol;
