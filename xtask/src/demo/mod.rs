@@ -89,8 +89,6 @@ fn in_memory() -> Result<ExitCode> {
         .args([
             "run",
             "--quiet",
-            "--profile",
-            "demo",
             "--package",
             "portolan",
             "--features",

@@ -61,14 +61,12 @@ impl Portolan {
 }
 
 fn build() -> Result<PathBuf> {
-    println!("building portolan (a minute, the first time)");
+    println!("building portolan");
     let status = Command::new(workspace::cargo())
         .current_dir(workspace::root())
         .args([
             "build",
             "--quiet",
-            "--profile",
-            "demo",
             "--package",
             "portolan",
             "--features",
@@ -78,7 +76,7 @@ fn build() -> Result<PathBuf> {
         .status()
         .context("running cargo build")?;
     ensure!(status.success(), "portolan does not build");
-    Ok(workspace::target().join("demo/portolan"))
+    Ok(workspace::target().join("debug/portolan"))
 }
 
 /// Named from the working directory: a socket's whole path may be too long to be one.

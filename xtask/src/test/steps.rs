@@ -148,15 +148,7 @@ fn conformance() -> Option<Step> {
         return None;
     }
     files.sort();
-    // The profile of the tests, whose dependencies are built already.
-    let mut arguments = vec![
-        "run",
-        "--quiet",
-        "--profile",
-        "test",
-        "--package",
-        "portolan",
-    ];
+    let mut arguments = vec!["run", "--quiet", "--package", "portolan"];
     arguments.extend(["--features", "cli"]);
     arguments.extend(["--bin", "portolan", "--", "check"]);
     arguments.extend(files.iter().map(String::as_str));
