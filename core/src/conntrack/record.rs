@@ -3,7 +3,7 @@
 //! | word | bits from the high end |
 //! |---|---|
 //! | `header` | version 24, life 8 (state 4, seen reply 1, assured 1), deadline 32 |
-//! | `ports` | client 16, frontend 16, endpoint 16, translated client 16 |
+//! | `ports` | client 16, frontend 16, endpoint 16, translated client 16; while the record is free: the next free one |
 //! | `binding` | endpoint id 32, its generation 16, protocol 8, flags 8 |
 //! | `checks` | checksum delta of the network header 16, of the transport header 16, TCP windows 2 × 16 |
 //! | `seen` × 2 | by direction. TCP: end of the highest segment 32, highest acknowledgment 32. SCTP: verification tag. UDP: tick of the first packet |
