@@ -86,21 +86,25 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
     }
 }
 
-/// Asks `done` again and again until it says yes; an error after `limit` names what was awaited.
+/// Asks `done` again and again until it says yes; an error after `limit` names what was awaited. What was
+/// asked before the limit and answered after it is asked once more: a slow answer tells of an older state.
 pub(crate) fn until(
     awaited: &str,
     limit: Duration,
     mut done: impl FnMut() -> Result<bool>,
 ) -> Result<()> {
     let deadline = clock::now() + limit;
-    while !done()? {
+    loop {
+        let last = clock::now() > deadline;
+        if done()? {
+            return Ok(());
+        }
         interrupt::check()?;
-        if clock::now() > deadline {
+        if last {
             bail!("{awaited}: still not so after {} s", limit.as_secs());
         }
         thread::sleep(LOOK_AGAIN * 4);
     }
-    Ok(())
 }
 
 /// A child that runs beside us until it is dropped.
