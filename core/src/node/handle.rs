@@ -1,5 +1,6 @@
 //! The handle: objects in, decisions out.
 
+use super::Batch;
 use super::store::Store;
 use crate::model::{Kind, Object, ObjectKey, ObjectRef, Rejection};
 use crate::net::Generation;
@@ -118,15 +119,50 @@ impl Node {
         rejections
     }
 
+    /// Makes all changes of a batch, in one generation. Returns what cannot be served of the Services that it
+    /// touches.
+    pub fn commit(&mut self, batch: Batch) -> Vec<Rejection> {
+        for kind in batch.replaced() {
+            for reference in self.store.references(kind) {
+                if !batch.puts(&reference) {
+                    self.store.delete(&reference);
+                }
+            }
+            self.note_synced(kind);
+        }
+        for (reference, object) in batch.into_objects() {
+            match object {
+                Some(object) => self.store.put(object, &self.config.name),
+                None => self.store.delete(&reference),
+            }
+        }
+        self.update()
+    }
+
+    /// Gives endpoints at these addresses the host's own tags, in one generation; 0 is none. A descriptor of a
+    /// packet that goes to the endpoint, or comes from it, carries its tag
+    /// ([`crate::dataplane::Descriptor::endpoint_tag`]). Tags stay whatever objects come and go, so they may be
+    /// given before the endpoint is known; who gives them also takes them back.
+    pub fn set_endpoint_tags(&mut self, tags: impl IntoIterator<Item = (IpAddr, u64)>) {
+        let touched = self.planner.set_endpoint_tags(tags);
+        if self.started {
+            self.planner.update(&self.store, None, &touched);
+        }
+    }
+
     /// All objects of a kind that there are have been given. Planning begins when that holds for Services and
     /// EndpointSlices; of other kinds it is of no consequence. Returns what cannot be served.
     pub fn synced(&mut self, kind: Kind) -> Vec<Rejection> {
+        self.note_synced(kind);
+        self.update()
+    }
+
+    const fn note_synced(&mut self, kind: Kind) {
         match kind {
             Kind::Service => self.services_synced = true,
             Kind::EndpointSlice => self.slices_synced = true,
             Kind::Endpoints | Kind::Node => {}
         }
-        self.update()
     }
 
     /// Have Services and EndpointSlices both been listed in full?

@@ -72,6 +72,8 @@ pub(crate) struct Planner {
     cluster_ips: BTreeMap<IpAddr, u32>,
     /// Services by the addresses of their endpoints.
     by_endpoint: BTreeSet<(IpAddr, ServiceNumber)>,
+    /// The host's tags of endpoints; none is 0.
+    endpoint_tags: BTreeMap<IpAddr, u64>,
     /// By [`ServiceNumber`].
     conclusions: Vec<Conclusions>,
     /// To be put into the plan when all Services are concluded.
@@ -222,10 +224,35 @@ impl Planner {
             }
         }
         for address in old.cluster_ips.iter().chain(&next.cluster_ips) {
-            let all = (*address, ServiceNumber(0))..=(*address, ServiceNumber(u32::MAX));
-            let same = self.by_endpoint.range(all);
-            affected.extend(same.map(|(_, service)| *service));
+            affected.extend(self.with_endpoint(*address));
         }
+    }
+
+    /// The Services that have an endpoint at this address.
+    fn with_endpoint(&self, address: IpAddr) -> impl Iterator<Item = ServiceNumber> + '_ {
+        let all = (address, ServiceNumber(0))..=(address, ServiceNumber(u32::MAX));
+        self.by_endpoint.range(all).map(|(_, service)| *service)
+    }
+
+    /// Notes the host's tags of endpoints; 0 is none. Returns the Services to be planned again.
+    pub(crate) fn set_endpoint_tags(
+        &mut self,
+        tags: impl IntoIterator<Item = (IpAddr, u64)>,
+    ) -> Vec<ServiceNumber> {
+        let mut touched = Vec::new();
+        for (address, tag) in tags {
+            let before = if tag == 0 {
+                self.endpoint_tags.remove(&address)
+            } else {
+                self.endpoint_tags.insert(address, tag)
+            };
+            if before.unwrap_or_default() != tag {
+                touched.extend(self.with_endpoint(address));
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        touched
     }
 
     fn index_endpoints(&mut self, number: ServiceNumber, old: &Conclusions, next: &Conclusions) {
@@ -319,7 +346,7 @@ impl Planner {
                 local: endpoint.local,
                 in_cluster_set: endpoint.in_cluster_set,
                 in_local_set: endpoint.in_local_set,
-                tag: 0,
+                tag: self.tag(endpoint.address.ip()),
             })
             .collect();
         PortPlan {
@@ -334,6 +361,13 @@ impl Planner {
             local_reason: categories.local_reason,
             health_check,
         }
+    }
+
+    fn tag(&self, address: IpAddr) -> u64 {
+        self.endpoint_tags
+            .get(&address)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Why nothing can be sent to this address.

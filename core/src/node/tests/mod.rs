@@ -2,6 +2,7 @@
 //! asked what becomes of a flow.
 
 mod affinity_and_health;
+mod batches;
 mod conflicts;
 mod endpoints;
 mod following;
