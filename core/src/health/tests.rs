@@ -212,7 +212,8 @@ fn web(name: &str, health_check_node_port: u16) -> Object {
             node_port: None,
         }],
         created: None,
-        external_name: false,
+        external_name: None,
+        headless: false,
         external_ips: Vec::new(),
         ingress: Vec::new(),
         source_ranges: Vec::new(),
@@ -230,6 +231,8 @@ fn pods(count: u8) -> Object {
         node_name: Some("n1".into()),
         zone_hints: Vec::new(),
         node_hints: Vec::new(),
+        hostname: None,
+        pod_name: None,
     };
     Object::EndpointSlice(EndpointSlice {
         key: ObjectKey::new("default", "web-1"),

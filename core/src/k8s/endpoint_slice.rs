@@ -89,6 +89,8 @@ fn endpoint(
         return None;
     }
     let hints = endpoint.hints.unwrap_or_default();
+    let field = format_args!("endpoints[{index}].hostname");
+    let hostname = parts::hostname(endpoint.hostname, field, about);
     Some(SliceEndpoint {
         address,
         conditions: endpoint
@@ -111,6 +113,8 @@ fn endpoint(
             .into_iter()
             .map(|hint| hint.name)
             .collect(),
+        hostname,
+        pod_name: endpoint.target_ref.and_then(parts::pod_name),
     })
 }
 

@@ -60,21 +60,25 @@ pub(super) fn convert(key: ObjectKey, endpoints: api::Endpoints, about: &mut Abo
 
 fn addresses(
     subset: usize,
-    field: &str,
+    name: &str,
     addresses: Vec<api::EndpointAddress>,
     conditions: Conditions,
     endpoints: &mut Vec<SliceEndpoint>,
     about: &mut About<'_>,
 ) {
     for (index, it) in addresses.into_iter().enumerate() {
-        let field = format_args!("subsets[{subset}].{field}[{index}].ip");
+        let field = format_args!("subsets[{subset}].{name}[{index}].ip");
         if let Some(address) = parts::address(&it.ip, Use::Routed, field, about) {
+            let field = format_args!("subsets[{subset}].{name}[{index}].hostname");
+            let hostname = parts::hostname(it.hostname, field, about);
             endpoints.push(SliceEndpoint {
                 address,
                 conditions,
                 node_name: it.node_name,
                 zone_hints: Vec::new(),
                 node_hints: Vec::new(),
+                hostname,
+                pod_name: it.target_ref.and_then(parts::pod_name),
             });
         }
     }

@@ -3,7 +3,7 @@
 use super::findings::{About, Findings, Quoted};
 use super::source::Place;
 use super::{endpoint_slice, endpoints, node, parts, service};
-use crate::model::{Kind, ObjectKey};
+use crate::model::{Kind, Object, ObjectKey};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::format;
@@ -40,7 +40,6 @@ const NOT_OURS: &[&str] = &[
     "Lease",
     "LimitRange",
     "MutatingWebhookConfiguration",
-    "Namespace",
     "NetworkPolicy",
     "PersistentVolume",
     "PersistentVolumeClaim",
@@ -176,6 +175,7 @@ pub(super) fn served(kind: &str) -> Option<Kind> {
         "EndpointSlice" => Some(Kind::EndpointSlice),
         "Endpoints" => Some(Kind::Endpoints),
         "Node" => Some(Kind::Node),
+        "Namespace" => Some(Kind::Namespace),
         _ => None,
     }
 }
@@ -184,7 +184,7 @@ pub(super) fn served(kind: &str) -> Option<Kind> {
 pub(super) const fn api_version(kind: Kind) -> &'static str {
     match kind {
         Kind::EndpointSlice => "discovery.k8s.io/v1",
-        Kind::Service | Kind::Endpoints | Kind::Node => "v1",
+        Kind::Service | Kind::Endpoints | Kind::Node | Kind::Namespace => "v1",
     }
 }
 
@@ -194,6 +194,7 @@ pub(super) enum Typed {
     EndpointSlice(discovery_v1::EndpointSlice),
     Endpoints(core_v1::Endpoints),
     Node(Box<core_v1::Node>),
+    Namespace(core_v1::Namespace),
 }
 
 impl Typed {
@@ -206,6 +207,7 @@ impl Typed {
             }
             Kind::Endpoints => Self::Endpoints(core_v1::Endpoints::deserialize(from)?),
             Kind::Node => Self::Node(Box::deserialize(from)?),
+            Kind::Namespace => Self::Namespace(core_v1::Namespace::deserialize(from)?),
         })
     }
 
@@ -215,6 +217,7 @@ impl Typed {
             Self::EndpointSlice(slice) => &slice.metadata,
             Self::Endpoints(endpoints) => &endpoints.metadata,
             Self::Node(node) => &node.metadata,
+            Self::Namespace(namespace) => &namespace.metadata,
         }
     }
 
@@ -225,6 +228,7 @@ impl Typed {
             Self::EndpointSlice(it) => endpoint_slice::convert(key, it, about),
             Self::Endpoints(it) => Some(endpoints::convert(key, it, about)),
             Self::Node(it) => Some(node::convert(key.name, *it, about)),
+            Self::Namespace(_) => Some(Object::Namespace(key.name)),
         };
         if let Some(object) = object {
             about.findings.object(object);
@@ -242,6 +246,7 @@ fn typed_object(kind: Kind, value: &Value, about: &mut About<'_>) -> Option<Type
         Kind::EndpointSlice => typed(value, about).map(Typed::EndpointSlice),
         Kind::Endpoints => typed(value, about).map(Typed::Endpoints),
         Kind::Node => typed(value, about).map(Typed::Node),
+        Kind::Namespace => typed(value, about).map(Typed::Namespace),
     }
 }
 
@@ -295,7 +300,7 @@ pub(super) fn checked_key(
         );
         return Err(("metadata.name", rule));
     }
-    if kind == Kind::Node {
+    if matches!(kind, Kind::Node | Kind::Namespace) {
         return Ok(ObjectKey::new("", name));
     }
     let namespace = namespace.filter(|it| !it.is_empty()).unwrap_or("default");

@@ -46,7 +46,7 @@ pub struct Decoded {
 /// Reads every object in `bytes`: one, several in a `List` (`v1` `List`, `ServiceList`…) or in an array, YAML
 /// documents, JSON values one after another, or all of these mixed.
 ///
-/// Kinds: v1 Service, Node, Endpoints and discovery.k8s.io/v1 EndpointSlice. `source` names the input in what is
+/// Kinds: v1 Service, Node, Namespace, Endpoints and discovery.k8s.io/v1 EndpointSlice. `source` names the input in what is
 /// said of objects that have no name, as in `web.yaml:12`.
 ///
 /// ```

@@ -4,8 +4,10 @@
 
 use super::findings::{About, Quoted};
 use crate::net::{Prefix, Protocol};
+use alloc::string::String;
 use core::fmt::Display;
 use core::net::{IpAddr, Ipv4Addr};
+use k8s_openapi::api::core::v1::ObjectReference;
 
 /// What [`is_label`] wants, in words.
 pub(super) const LABEL: &str =
@@ -94,6 +96,29 @@ pub(super) fn port_name<'a>(
         format_args!("{} is not a port name: must be {LABEL}", Quoted(text)),
     );
     None
+}
+
+/// An endpoint's hostname. One that is no DNS label is left out: the endpoint is served all the same.
+pub(super) fn hostname(
+    text: Option<String>,
+    field: impl Display,
+    about: &mut About<'_>,
+) -> Option<String> {
+    let text = text.filter(|text| !text.is_empty())?;
+    if is_label(&text) {
+        return Some(text);
+    }
+    about.reject(
+        field,
+        format_args!("{} is not a hostname: must be {LABEL}", Quoted(&text)),
+    );
+    None
+}
+
+/// The name of the Pod that an endpoint is, if it is one.
+pub(super) fn pod_name(target: ObjectReference) -> Option<String> {
+    let is_pod = target.kind.as_deref() == Some("Pod");
+    target.name.filter(|_| is_pod)
 }
 
 /// Where an address stands, which decides what it may be.

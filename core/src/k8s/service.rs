@@ -19,6 +19,9 @@ const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 const AFFINITY_SECONDS: u32 = 10_800;
 const MAX_AFFINITY_SECONDS: i32 = 86_400;
 
+/// The longest name of a host: 255 bytes with its lengths and its end (RFC 1035, section 2.3.4).
+const MAX_NAME: usize = 253;
+
 /// What `clusterIP` says of a headless Service.
 const HEADLESS: &str = "None";
 
@@ -33,12 +36,16 @@ pub(super) fn convert(
         return None;
     };
     let kind = service_type(spec.type_.as_deref(), about);
-    let external_name = kind == Type::ExternalName;
-    let cluster_ips = if external_name {
+    let external_name = match kind {
+        Type::ExternalName => Some(external_name(&spec, about)?),
+        Type::ClusterIp | Type::NodePort | Type::LoadBalancer => None,
+    };
+    let cluster_ips = if external_name.is_some() {
         Vec::new()
     } else {
         cluster_ips(&spec, about)?
     };
+    let headless = external_name.is_none() && is_headless(&spec);
     let external_ips = spec.external_ips.as_deref().unwrap_or_default();
     let ranges = spec.load_balancer_source_ranges.as_deref();
     let status = service.status.and_then(|status| status.load_balancer);
@@ -50,6 +57,7 @@ pub(super) fn convert(
         created: created.map(|time| time.0.as_second()),
         external_name,
         cluster_ips,
+        headless,
         external_ips: addresses(external_ips, "spec.externalIPs", about),
         ingress: ingress(&ingress_points, about),
         load_balancer: kind == Type::LoadBalancer,
@@ -101,6 +109,29 @@ fn service_type(text: Option<&str>, about: &mut About<'_>) -> Type {
             Type::ClusterIp
         }
     }
+}
+
+/// `externalName` without a dot at its end; `None` if it is no name.
+fn external_name(spec: &api::ServiceSpec, about: &mut About<'_>) -> Option<String> {
+    let text = spec.external_name.as_deref().unwrap_or_default();
+    let name = text.strip_suffix('.').unwrap_or(text);
+    if name.len() <= MAX_NAME && name.split('.').all(parts::is_label) {
+        return Some(name.into());
+    }
+    let rule = format_args!(
+        "{} is not a name: must be {}",
+        Quoted(text),
+        parts::SUBDOMAIN
+    );
+    about.reject("spec.externalName", rule);
+    None
+}
+
+/// Does the Service say that it has no ClusterIP?
+fn is_headless(spec: &api::ServiceSpec) -> bool {
+    let listed = spec.cluster_ips.as_deref().unwrap_or_default();
+    let first = listed.first().or(spec.cluster_ip.as_ref());
+    first.is_some_and(|text| text == HEADLESS)
 }
 
 /// `clusterIPs`, or `clusterIP` alone, one of each family at most; `None` if the first is malformed.

@@ -175,7 +175,8 @@ fn web(internal: TrafficPolicy) -> Service {
     Service {
         key: ObjectKey::new("default", "web"),
         created: None,
-        external_name: false,
+        external_name: None,
+        headless: false,
         cluster_ips: vec![ip("10.96.0.80")],
         external_ips: vec![ip("203.0.113.80")],
         ingress: Vec::new(),
@@ -229,6 +230,8 @@ impl Rig {
             node_name: Some("n2".into()),
             zone_hints: Vec::new(),
             node_hints: Vec::new(),
+            hostname: None,
+            pod_name: None,
         };
         let slice = EndpointSlice {
             key: ObjectKey::new("default", "web-1"),

@@ -46,6 +46,10 @@ pub struct SliceEndpoint {
     pub zone_hints: Vec<String>,
     /// `hints.forNodes[].name`; empty if there are none.
     pub node_hints: Vec<String>,
+    /// `hostname`: the endpoint's own name below that of its Service.
+    pub hostname: Option<String>,
+    /// `targetRef.name`, if the target is a Pod.
+    pub pod_name: Option<String>,
 }
 
 /// One port of a slice; ports that are nil or 0 have been left out.

@@ -16,6 +16,8 @@ pub enum Kind {
     Endpoints,
     /// v1 Node.
     Node,
+    /// v1 Namespace: DNS tells an empty one from one that does not exist.
+    Namespace,
 }
 
 impl Kind {
@@ -27,6 +29,7 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Endpoints => "Endpoints",
             Self::Node => "Node",
+            Self::Namespace => "Namespace",
         }
     }
 }
@@ -94,6 +97,8 @@ pub enum Object {
     Endpoints(Endpoints),
     /// v1 Node.
     Node(Node),
+    /// v1 Namespace, of which only the name counts.
+    Namespace(String),
 }
 
 impl Object {
@@ -105,6 +110,7 @@ impl Object {
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Endpoints(_) => Kind::Endpoints,
             Self::Node(_) => Kind::Node,
+            Self::Namespace(_) => Kind::Namespace,
         }
     }
 
@@ -116,6 +122,7 @@ impl Object {
             Self::EndpointSlice(slice) => slice.key.clone(),
             Self::Endpoints(endpoints) => endpoints.key.clone(),
             Self::Node(node) => ObjectKey::new("", node.name.as_str()),
+            Self::Namespace(name) => ObjectKey::new("", name.as_str()),
         };
         ObjectRef {
             kind: self.kind(),

@@ -45,10 +45,12 @@ pub struct Service {
     pub key: ObjectKey,
     /// `metadata.creationTimestamp` in seconds since 1970; the older of two Services wins a contested address.
     pub created: Option<i64>,
-    /// `type: ExternalName`: served by DNS only.
-    pub external_name: bool,
-    /// `clusterIPs` (or `clusterIP`); empty for a headless Service.
+    /// `externalName`, without a dot at its end, if the type is `ExternalName`: served by DNS only.
+    pub external_name: Option<String>,
+    /// `clusterIPs` (or `clusterIP`); empty for a headless Service, and while none is allocated.
     pub cluster_ips: Vec<IpAddr>,
+    /// `clusterIP: None`: DNS answers with the endpoints themselves.
+    pub headless: bool,
     /// `externalIPs`.
     pub external_ips: Vec<IpAddr>,
     /// `status.loadBalancer.ingress[]` that have an `ip`.

@@ -1,7 +1,8 @@
 //! The handle: objects in, decisions out.
 
 use super::Batch;
-use super::store::Store;
+use super::revisions::{Revision, Touched};
+use super::store::{ServiceObjects, Store};
 use crate::model::{Kind, Object, ObjectKey, ObjectRef, Rejection};
 use crate::net::Generation;
 use crate::plan::{Changes, FrontendPlan, NodeConfig, Plan, Planner, Policy};
@@ -161,7 +162,7 @@ impl Node {
         match kind {
             Kind::Service => self.services_synced = true,
             Kind::EndpointSlice => self.slices_synced = true,
-            Kind::Endpoints | Kind::Node => {}
+            Kind::Endpoints | Kind::Node | Kind::Namespace => {}
         }
     }
 
@@ -218,6 +219,25 @@ impl Node {
     #[must_use]
     pub fn changes(&self, since: Generation) -> Changes {
         self.planner.changes(since)
+    }
+
+    /// The objects of one Service, as they stand: what is planned from them is [`Node::plan`]'s.
+    #[must_use]
+    pub fn objects_of(&self, service: &ObjectKey) -> ServiceObjects<'_> {
+        self.store.objects_of(service)
+    }
+
+    /// The Services whose objects became different since a revision, known or gone, each once. A new reader begins
+    /// with [`Revision::default`] and goes on from [`Touched::to`]. Objects can be followed so before they are
+    /// planned.
+    #[must_use]
+    pub fn touched(&self, since: Revision) -> Touched {
+        self.store.touched(since)
+    }
+
+    /// The namespaces that a v1 Namespace was given of, in order.
+    pub fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.store.namespaces()
     }
 
     /// Is the node going away? Load balancers should send it nothing new (KEP-3836).

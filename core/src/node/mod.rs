@@ -3,6 +3,7 @@
 mod batch;
 mod feed;
 mod handle;
+mod revisions;
 mod store;
 
 pub use crate::model::{Kind, Object, ObjectKey, ObjectRef, Rejection};
@@ -10,6 +11,8 @@ pub use crate::plan::{LocalDetector, NodeConfig, NodePortAddresses};
 pub use batch::Batch;
 pub use feed::Feed;
 pub use handle::Node;
+pub use revisions::{Revision, Touched};
+pub use store::ServiceObjects;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,20 @@
 //! The objects a node was told of, by the Service they belong to.
 
+use super::revisions::{Revision, Revisions, Touched};
 use crate::model::{EndpointSlice, Endpoints, Kind, Node, Object, ObjectKey, ObjectRef, Service};
-use crate::plan::{Objects, ServiceNumber, ServiceObjects};
-use alloc::collections::BTreeMap;
+use crate::plan::{self, Objects, ServiceNumber};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec::Vec;
+
+/// The objects of one Service, as a reader sees them.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceObjects<'node> {
+    /// The Service, if it is known.
+    pub service: Option<&'node Service>,
+    /// Its EndpointSlices by name; where there are none, the slices that its v1 Endpoints amount to.
+    pub slices: Vec<&'node EndpointSlice>,
+}
 
 /// One Service's objects. Any of them may be missing.
 #[derive(Debug, Default)]
@@ -14,6 +25,8 @@ struct Entry {
     slices: Vec<EndpointSlice>,
     endpoints: Option<Endpoints>,
     changed: bool,
+    /// When they changed last.
+    revision: u64,
 }
 
 /// Objects by Service, and which Services' objects changed.
@@ -26,12 +39,25 @@ pub(super) struct Store {
     /// The Service that each slice belongs to: its label may change.
     slice_services: BTreeMap<ObjectKey, ServiceNumber>,
     own_node: Option<Node>,
+    namespaces: BTreeSet<String>,
     changed: Vec<ServiceNumber>,
+    revisions: Revisions,
 }
 
 impl Entry {
     const fn is_empty(&self) -> bool {
         self.service.is_none() && self.slices.is_empty() && self.endpoints.is_none()
+    }
+
+    /// The slices that count, and what they were made of.
+    fn slices(&self) -> (Vec<&EndpointSlice>, Kind) {
+        // Where slices exist, Endpoints are their mirror image, or older than they are.
+        match &self.endpoints {
+            Some(endpoints) if self.slices.is_empty() => {
+                (endpoints.slices.iter().collect(), Kind::Endpoints)
+            }
+            Some(_) | None => (self.slices.iter().collect(), Kind::EndpointSlice),
+        }
     }
 }
 
@@ -59,6 +85,11 @@ impl Store {
             Object::Node(node) => {
                 if node.name == own {
                     self.own_node = Some(node);
+                }
+            }
+            Object::Namespace(name) => {
+                if self.namespaces.insert(name) {
+                    self.revisions.namespaces();
                 }
             }
         }
@@ -124,6 +155,11 @@ impl Store {
                     self.own_node = None;
                 }
             }
+            (Kind::Namespace, _) => {
+                if self.namespaces.remove(&key.name) {
+                    self.revisions.namespaces();
+                }
+            }
         }
     }
 
@@ -139,10 +175,12 @@ impl Store {
     fn edit(&mut self, number: ServiceNumber, edit: impl FnOnce(&mut Entry) -> bool) {
         if let Some(entry) = self.entries.get_mut(number.0 as usize)
             && edit(entry)
-            && !entry.changed
         {
-            entry.changed = true;
-            self.changed.push(number);
+            entry.revision = self.revisions.touch(number, entry.revision);
+            if !entry.changed {
+                entry.changed = true;
+                self.changed.push(number);
+            }
         }
     }
 
@@ -168,7 +206,40 @@ impl Store {
                 own.map(|node| reference(&ObjectKey::new("", node.name.as_str())))
                     .collect()
             }
+            Kind::Namespace => {
+                let names = self.namespaces.iter();
+                names
+                    .map(|name| reference(&ObjectKey::new("", name.as_str())))
+                    .collect()
+            }
         }
+    }
+
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.namespaces.iter().map(String::as_str)
+    }
+
+    /// See [`super::Node::touched`].
+    pub(super) fn touched(&self, since: Revision) -> Touched {
+        let key = |number: ServiceNumber| Some(self.entry(number)?.key.clone());
+        self.revisions.since(since, key)
+    }
+
+    /// See [`super::Node::objects_of`].
+    pub(super) fn objects_of(&self, service: &ObjectKey) -> ServiceObjects<'_> {
+        let entry = self.numbers.get(service);
+        let Some(entry) = entry.and_then(|number| self.entry(*number)) else {
+            return ServiceObjects::default();
+        };
+        let (slices, _) = entry.slices();
+        ServiceObjects {
+            service: entry.service.as_ref(),
+            slices,
+        }
+    }
+
+    fn entry(&self, number: ServiceNumber) -> Option<&Entry> {
+        self.entries.get(number.0 as usize)
     }
 
     pub(super) const fn own_node(&self) -> Option<&Node> {
@@ -194,10 +265,12 @@ impl Store {
     /// Takes their numbers from those of these Services that no object is left of: the planner knows.
     pub(super) fn release(&mut self, numbers: &[ServiceNumber]) {
         for number in numbers {
-            if let Some(entry) = self.entries.get(number.0 as usize)
+            if let Some(entry) = self.entries.get_mut(number.0 as usize)
                 && entry.is_empty()
                 && self.numbers.remove(&entry.key).is_some()
             {
+                let key = core::mem::take(&mut entry.key);
+                self.revisions.gone(key, entry.revision);
                 self.free.push(*number);
             }
         }
@@ -230,20 +303,11 @@ impl Store {
 }
 
 impl Objects for Store {
-    fn of_service(&self, number: ServiceNumber) -> ServiceObjects<'_> {
-        let entry = self.entries.get(number.0 as usize);
-        let slices = entry.map_or(&[][..], |entry| &entry.slices);
-        let mut slices: Vec<&EndpointSlice> = slices.iter().collect();
-        let mut slice_kind = Kind::EndpointSlice;
-        // Where slices exist, Endpoints are their mirror image, or older than they are.
-        if let (true, Some(endpoints)) = (
-            slices.is_empty(),
-            entry.and_then(|entry| entry.endpoints.as_ref()),
-        ) {
-            slices.extend(&endpoints.slices);
-            slice_kind = Kind::Endpoints;
-        }
-        ServiceObjects {
+    fn of_service(&self, number: ServiceNumber) -> plan::ServiceObjects<'_> {
+        let entry = self.entry(number);
+        let (slices, slice_kind) =
+            entry.map_or((Vec::new(), Kind::EndpointSlice), |entry| entry.slices());
+        plan::ServiceObjects {
             service: entry.and_then(|entry| entry.service.as_ref()),
             slices,
             slice_kind,

@@ -148,7 +148,7 @@ impl Planner {
         let mut next = Conclusions::default();
         if let Some(service) = objects.service {
             next.created = service.created;
-            if !service.external_name {
+            if service.external_name.is_none() {
                 next.cluster_ips.clone_from(&service.cluster_ips);
                 next.cluster_ips.sort_unstable();
                 next.cluster_ips.dedup();
@@ -442,7 +442,7 @@ fn slice_name(kind: Kind, slice: &EndpointSlice) -> (ObjectKey, &'static str) {
             let key = ObjectKey::new(slice.key.namespace.as_str(), slice.service_name.as_str());
             (key, "metadata.name")
         }
-        Kind::EndpointSlice | Kind::Service | Kind::Node => (
+        Kind::EndpointSlice | Kind::Service | Kind::Node | Kind::Namespace => (
             slice.key.clone(),
             "metadata.labels[kubernetes.io/service-name]",
         ),

@@ -61,7 +61,7 @@ impl Policy {
 
     /// Does this node serve the Service at all?
     pub(super) fn serves(&self, service: &model::Service) -> bool {
-        !service.external_name
+        service.external_name.is_none()
             && !service.cluster_ips.is_empty()
             && service.proxy_name == self.proxy_name
     }

@@ -31,7 +31,8 @@ fn service(number: u32) -> Service {
     Service {
         key: ObjectKey::new("default", format!("service-{number}")),
         created: Some(i64::from(number)),
-        external_name: false,
+        external_name: None,
+        headless: false,
         cluster_ips: vec![IpAddr::V4(Ipv4Addr::from_bits(0x0a60_0000 + number))],
         external_ips: Vec::new(),
         ingress: Vec::new(),

@@ -45,7 +45,7 @@ status:
     );
     assert_eq!(it.key.to_string(), "shop/web");
     assert_eq!(it.created, Some(1_767_323_045));
-    assert!(it.load_balancer && !it.external_name && it.publish_not_ready_addresses);
+    assert!(it.load_balancer && it.external_name.is_none() && it.publish_not_ready_addresses);
     assert_eq!(ips(&it.cluster_ips), ["10.96.0.80", "fd96::80"]);
     assert_eq!(ips(&it.external_ips), ["198.51.100.7", "2001:db8::7"]);
     assert_eq!(it.external_traffic_policy, TrafficPolicy::Local);
@@ -102,17 +102,21 @@ fn what_a_service_does_not_say_has_the_apis_defaults() {
         "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {sessionAffinity: ClientIP}}",
     );
     assert_eq!(affinity.affinity_seconds, Some(10_800));
-    assert!(affinity.cluster_ips.is_empty(), "none allocated yet");
+    assert!(
+        affinity.cluster_ips.is_empty() && !affinity.headless,
+        "none allocated yet"
+    );
 
     let headless = service(
         "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: None, clusterIPs: [None]}}",
     );
-    assert!(headless.cluster_ips.is_empty());
+    assert!(headless.cluster_ips.is_empty() && headless.headless);
 
     let external = service(
         "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {type: ExternalName, externalName: a.example, clusterIP: 10.0.0.1}}",
     );
-    assert!(external.external_name && external.cluster_ips.is_empty());
+    assert_eq!(external.external_name.as_deref(), Some("a.example"));
+    assert!(external.cluster_ips.is_empty());
 }
 
 #[test]

@@ -16,11 +16,12 @@ const PUBLISH_ATTEMPTS: u32 = 1_000;
 const PUBLISH_PAUSE: Duration = Duration::from_millis(1);
 
 /// The kinds that must be known before anything is served.
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Endpoints,
     Kind::Node,
+    Kind::Namespace,
 ];
 
 /// One node's objects, plan and dataplane.

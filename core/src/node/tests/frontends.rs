@@ -87,7 +87,7 @@ fn services_that_are_not_ours_or_have_no_cluster_ip_are_not_served() {
             (
                 "ExternalName",
                 Service {
-                    external_name: true,
+                    external_name: Some("www.example.com".into()),
                     ..everywhere()
                 },
             ),

@@ -8,6 +8,7 @@ mod endpoints;
 mod following;
 mod frontends;
 mod masquerade;
+mod objects;
 mod order;
 mod source_ranges;
 mod unknown_destinations;
@@ -127,7 +128,8 @@ fn web(world: World) -> Service {
     Service {
         key: ObjectKey::new("default", "web"),
         created: Some(1_000),
-        external_name: false,
+        external_name: None,
+        headless: false,
         cluster_ips: vec![world.cluster_ip(80)],
         external_ips: Vec::new(),
         ingress: Vec::new(),
@@ -199,6 +201,8 @@ fn endpoint(address: IpAddr, node: &str, conditions: Conditions) -> SliceEndpoin
         node_name: Some(node.into()),
         zone_hints: Vec::new(),
         node_hints: Vec::new(),
+        hostname: None,
+        pod_name: None,
     }
 }
 

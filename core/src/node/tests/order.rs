@@ -97,6 +97,8 @@ fn slices() -> impl Strategy<Value = Object> {
                     node_name: local.then(|| "n1".into()),
                     zone_hints: zones.into_iter().collect(),
                     node_hints: Vec::new(),
+                    hostname: None,
+                    pod_name: None,
                 }
             });
             let mut slice = slice(world, number, endpoints.collect());

@@ -265,6 +265,7 @@ fn kind_of(name: &str) -> Option<Kind> {
         Kind::EndpointSlice,
         Kind::Endpoints,
         Kind::Node,
+        Kind::Namespace,
     ]
     .into_iter()
     .find(|kind| kind.as_str() == name)

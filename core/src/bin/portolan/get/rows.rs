@@ -90,7 +90,7 @@ pub(crate) fn services(objects: &BTreeMap<ObjectRef, Object>) -> Vec<ServiceRow>
 }
 
 fn service_row(service: &Service) -> ServiceRow {
-    let r#type = if service.external_name {
+    let r#type = if service.external_name.is_some() {
         "ExternalName"
     } else if service.load_balancer {
         "LoadBalancer"
