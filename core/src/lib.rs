@@ -22,6 +22,8 @@
 //! | (default) | everything on the packet path, model, plan, node; `no_std` with `alloc` | smoltcp, crossbeam |
 //! | `k8s` | decoding of JSON and YAML manifests | k8s-openapi, serde |
 //! | `driver` | TUN devices (Linux) | libc |
+//! | `nft` | one node's plan as nftables sets and maps | |
+//! | `netlink` | the same in the kernel (Linux) | libc |
 //! | `cli` | the command | clap, tracing |
 //! | `testing` | building packets by name | |
 #![no_std]
@@ -40,6 +42,8 @@ pub mod k8s;
 pub mod metrics;
 pub mod model;
 pub mod net;
+#[cfg(feature = "nft")]
+pub mod nft;
 pub mod node;
 pub mod packet;
 pub mod phy;

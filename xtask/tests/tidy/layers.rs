@@ -45,7 +45,8 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("k8s", &["net", "model", "plan"]),
     ("api", &["net", "model"]),
     ("dns", &["net", "model"]),
-    ("nft", &["net", "model", "plan"]),
+    // `service` for what a plan is compiled into, `node` to follow it.
+    ("nft", &["net", "model", "plan", "service", "node"]),
 ];
 
 /// All that a packet meets.
