@@ -5,6 +5,7 @@ use core::hint::black_box;
 use portolan::conntrack::{Connections, Opening, SourcePorts, Stored, Timeouts, Transport};
 use portolan::driver::huge_pages;
 use portolan::net::{EndpointId, Protocol, Tuple};
+use portolan::packet::PlainHeaders;
 use portolan::table::Home;
 use portolan::table::hash::next_seed;
 
@@ -36,21 +37,29 @@ fn batch<A: Stored>(table: &Connections<A>, first: u32, wanted: bool, random: &m
     let asked: [_; BATCH] = core::array::from_fn(|_| {
         let number = ((next_seed(random) >> 32) * u64::from(table.capacity())) >> 32;
         let tuple = tuple::<A>(first + number as u32);
-        let hash = table.hash(&tuple);
+        let headers = PlainHeaders {
+            addresses: A::pair(tuple.source, tuple.destination),
+            ports: (u32::from(tuple.source_port) << 16) | u32::from(tuple.destination_port),
+            end: 60,
+            protocol: tuple.protocol,
+            tcp_flags: 0,
+        };
+        let hash = table.hash_plain(&headers);
         table.prefetch(hash);
-        (tuple, hash)
+        (headers, hash)
     });
     let candidates = asked.map(|(_, hash)| match table.candidate(hash) {
         Home::Entry(entry) => Some(entry),
         Home::Beyond => table.candidate_beyond(hash),
         Home::Nothing => None,
     });
-    for ((tuple, hash), candidate) in asked.iter().zip(candidates) {
+    for ((headers, hash), candidate) in asked.iter().zip(candidates) {
         let found = candidate.is_some_and(|candidate| {
-            let quick = table.quick(candidate, tuple, NOW);
-            black_box(&quick).is_some() || table.find(tuple, *hash, NOW).is_some()
+            let quick = table.quick(candidate, headers, NOW);
+            black_box(&quick).is_some()
+                || table.find(&headers.headers().tuple, *hash, NOW).is_some()
         });
-        assert_eq!(found, wanted, "{tuple}");
+        assert_eq!(found, wanted, "{headers:?}");
     }
 }
 

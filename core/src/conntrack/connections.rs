@@ -4,17 +4,16 @@
 //! An index entry carries a record number, a direction and fifteen bits of the record's version. All threads
 //! share the table; nothing locks.
 
-use super::quick::Quick;
-use super::record::{Binding, Record, Stored, join, split};
-use super::state::{Memory, Progress, State, Step, Transport, step, step_plain};
+use super::record::{Binding, Record, Stored, join, join16, split};
+use super::state::{Memory, Progress, State, Step, Transport, step};
 use super::timeouts::{TimeoutTicks, Timeouts};
-use crate::net::{Address, Direction, Family, Protocol, TICKS_PER_SECOND, Tuple};
+use crate::net::{Direction, Family, Protocol, TICKS_PER_SECOND, Tuple};
 use crate::sync::{Advice, FreeStack, Header, Life, Lines, Word};
 use crate::table::{Entry, HashKey, Home, Index, prefetch};
 use core::net::IpAddr;
 
 /// Deadlines are moved only when they move by at least this much: half a second.
-const REFRESH_TICKS: u32 = TICKS_PER_SECOND / 2;
+pub(super) const REFRESH_TICKS: u32 = TICKS_PER_SECOND / 2;
 /// Tries to take a packet's step before it is left out: each lost try means that another worker took one.
 const MAX_STEPS: u32 = 8;
 /// Records looked at to make room for one connection.
@@ -269,28 +268,6 @@ impl<A: Stored> Connections<A> {
         self.advance_record(hit.record, hit.header, hit.direction, transport, now)
     }
 
-    /// As [`Connections::advance`], for packets after which there is nothing to decide. `false`: nothing has
-    /// changed, ask [`Connections::advance`].
-    #[inline(always)]
-    #[must_use]
-    pub fn advance_quick(&self, quick: &Quick<'_, A>, transport: &Transport, now: u32) -> bool {
-        let Quick {
-            record,
-            header,
-            direction,
-            ..
-        } = *quick;
-        let Life::Live(bits) = header.life() else {
-            return false;
-        };
-        let (checks, memory) = record.memory();
-        let state = State::from_bits(bits);
-        match step_plain(state, direction, transport, memory, now, &self.timeouts) {
-            Some(progress) => Self::store(record, header, checks, memory, &progress, now).is_ok(),
-            None => false,
-        }
-    }
-
     fn advance_record(
         &self,
         record: &Record<A>,
@@ -507,19 +484,8 @@ fn eviction_class<A: Stored>(hit: &Hit<'_, A>, now: u32) -> Option<u8> {
 
 /// The hash of a tuple of either family.
 #[inline]
-pub(super) fn hash<A: Address>(key: &HashKey, tuple: &Tuple<A>) -> u64 {
-    let ports = (u64::from(tuple.source_port) << 32)
-        | (u64::from(tuple.destination_port) << 16)
-        | u64::from(tuple.protocol.number());
-    let (source, destination) = (tuple.source.to_words(), tuple.destination.to_words());
-    match A::FAMILY {
-        Family::Ipv4 => {
-            let ([_, source], [_, destination]) = (source, destination);
-            key.hash2((source << 32) | destination, ports)
-        }
-        Family::Ipv6 => {
-            let ([a, b], [c, d]) = (source, destination);
-            key.hash6([a, b, c, d, ports, 0])
-        }
-    }
+pub(super) fn hash<A: Stored>(key: &HashKey, tuple: &Tuple<A>) -> u64 {
+    let addresses = A::pair(tuple.source, tuple.destination);
+    let ports = join16(tuple.source_port, tuple.destination_port);
+    A::hash_words(key, addresses, ports, tuple.protocol)
 }

@@ -6,7 +6,7 @@
 //! and a fragment that reaches into its first fragment is dropped with the rest of its datagram (RFC 5722).
 
 use super::connections::hash;
-use super::record::{join, split};
+use super::record::{Stored, join, split};
 use crate::net::{Address, Family, Protocol, TICKS_PER_SECOND, Tuple};
 use crate::sync::{Life, Word};
 use crate::table::{Dated, Found, HashKey, Sameness, Store};
@@ -113,7 +113,7 @@ impl Fragments {
     /// its new source and destination and the endpoint's tag; `None`: it was passed.
     ///
     /// `false` if the table is full; the datagram's later fragments will be dropped.
-    pub fn lead<A: Address>(
+    pub fn lead<A: Stored>(
         &self,
         key: &FragmentKey<A>,
         end: u16,
@@ -154,7 +154,7 @@ impl Fragments {
 
     /// Where a later fragment goes whose data begins at byte `offset` of its datagram.
     #[must_use]
-    pub fn follow<A: Address>(&self, key: &FragmentKey<A>, offset: u16, now: u32) -> Followed {
+    pub fn follow<A: Stored>(&self, key: &FragmentKey<A>, offset: u16, now: u32) -> Followed {
         let mut followed = Followed::Unmatched;
         self.store.find(self.hash(key), |found| {
             let Life::Live(state) = found.header.life() else {
@@ -187,7 +187,7 @@ impl Fragments {
         followed
     }
 
-    fn hash<A: Address>(&self, key: &FragmentKey<A>) -> u64 {
+    fn hash<A: Stored>(&self, key: &FragmentKey<A>) -> u64 {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "each half is taken on its own"

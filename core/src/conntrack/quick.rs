@@ -1,25 +1,31 @@
 //! The common packet's way: of a live connection, whose record is the first that the index named.
 //!
-//! What [`super::Connections::find`] and [`super::Binding`] say in words is done here on the words themselves:
-//! in a record the pairs of addresses, and of ports, lie as they lie in a packet of that direction, so that one
-//! comparison finds the tuple, and the other pair, turned round, is what the packet becomes.
+//! What [`super::Connections::find`], [`super::Binding`] and [`super::Connections::advance`] say in words is done
+//! here on the words themselves: in a record the pairs of addresses, and of ports, lie as they lie in a packet of
+//! that direction, so that one comparison finds the tuple, and the other pair, turned round, is what the packet
+//! becomes. A direction is a number, and chooses by address or shift, not by branch.
 
-use super::connections::{Connections, decode};
-use super::record::{Record, Stored, binding_flags, split};
-use crate::net::{Direction, EndpointId, Tuple};
-use crate::packet::{Delta, Rewrite};
+use super::connections::{Connections, REFRESH_TICKS, decode};
+use super::record::{Record, Stored, binding_flags, join, split};
+use super::state::State;
+use super::tcp::{self, Side};
+use super::udp;
+use crate::net::{Direction, EndpointId};
+use crate::packet::{Delta, PlainHeaders, PlainRewrite, TcpSegment};
 use crate::sync::{Header, Life};
 use crate::table::Entry;
 
 /// A live connection, as far as its next packet needs it.
 #[derive(Debug, Clone, Copy)]
 pub struct Quick<'table, A: Stored> {
-    pub(super) record: &'table Record<A>,
-    pub(super) header: Header,
+    record: &'table Record<A>,
+    header: Header,
+    /// Checksum deltas and windows.
+    checks: u64,
     /// Which way the packet goes.
     pub direction: Direction,
     /// What the packet becomes.
-    pub rewrite: Rewrite<A>,
+    pub rewrite: PlainRewrite<A>,
     /// The endpoint.
     pub endpoint: EndpointId,
     /// Its generation when it was chosen.
@@ -31,7 +37,19 @@ pub struct Quick<'table, A: Stored> {
 }
 
 impl<A: Stored> Connections<A> {
-    /// The connection of `candidate`, if it is live and this tuple's. `None` says nothing: ask
+    /// The hash of a plain packet's tuple.
+    #[inline(always)]
+    #[must_use]
+    pub fn hash_plain(&self, headers: &PlainHeaders<A>) -> u64 {
+        A::hash_words(
+            &self.key,
+            headers.addresses,
+            headers.ports,
+            headers.protocol,
+        )
+    }
+
+    /// The connection of `candidate`, if it is live and the packet's. `None` says nothing: ask
     /// [`Connections::find`].
     #[inline(always)]
     #[must_use]
@@ -39,46 +57,42 @@ impl<A: Stored> Connections<A> {
         clippy::cast_possible_truncation,
         reason = "fields are taken out of words"
     )]
-    pub fn quick(&self, candidate: Entry, tuple: &Tuple<A>, now: u32) -> Option<Quick<'_, A>> {
+    pub fn quick(
+        &self,
+        candidate: Entry,
+        headers: &PlainHeaders<A>,
+        now: u32,
+    ) -> Option<Quick<'_, A>> {
         let (number, version, direction) = decode(candidate);
         let record = self.records.get(number as usize)?;
         let header = record.header();
-        let [original, reply] = record.pairs();
-        let ports = record.ports.read();
+        let (own, other) = record.pair_of(direction);
+        // Own ports in the upper half.
+        let turn = 32 * u32::from(direction as u8);
+        let ports = record.ports.read().rotate_left(turn);
         let binding = record.binding.read();
-        let deltas = split(record.checks.read()).0;
-        // Own pair and the other side's, ports likewise.
-        let (own, other, ports) = match direction {
-            Direction::Original => (original, reply, ports),
-            Direction::Reply => (reply, original, ports.rotate_left(32)),
-        };
-        let own_ports = (u32::from(tuple.source_port) << 16) | u32::from(tuple.destination_port);
+        let checks = record.checks.read();
         let same = header.version() & 0x7fff == version
             && matches!(header.life(), Life::Live(_))
             && header.deadline() > now
-            && own == A::pair(tuple.source, tuple.destination)
-            && split(ports).0 == own_ports
-            && (binding >> 8) as u8 == tuple.protocol.number();
-        if !same || !header.confirm(&record.header) {
+            && own == headers.addresses
+            && split(ports).0 == headers.ports
+            && (binding >> 8) as u8 == headers.protocol.number();
+        if !same || !header.unchanged(&record.header) {
             return None;
         }
-        let (destination, source) = A::unpair(other);
         let flags = binding as u8;
-        let delta = |bits: u32| match direction {
-            Direction::Original => Delta::from_bits(bits as u16),
-            Direction::Reply => Delta::from_bits(bits as u16).negated(),
-        };
+        let delta = |bits: u64| Delta::from_bits(bits as u16).in_direction(direction);
         Some(Quick {
             record,
             header,
+            checks,
             direction,
-            rewrite: Rewrite {
-                source,
-                destination,
-                source_port: ports as u16,
-                destination_port: (ports >> 16) as u16,
-                network: delta(deltas >> 16),
-                transport: delta(deltas),
+            rewrite: PlainRewrite {
+                addresses: A::turned(other),
+                ports: split(ports).1.rotate_left(16),
+                network: delta(checks >> 48),
+                transport: delta(checks >> 32),
             },
             endpoint: EndpointId(split(binding).0),
             endpoint_generation: (binding >> 16) as u16,
@@ -86,4 +100,65 @@ impl<A: Stored> Connections<A> {
             local_endpoint: flags & binding_flags::LOCAL_ENDPOINT != 0,
         })
     }
+
+    /// Steps a settled TCP connection by a plain segment. `None`: nothing has changed, ask
+    /// [`Connections::advance`].
+    #[inline(always)]
+    #[must_use]
+    pub fn advance_tcp(&self, quick: &Quick<'_, A>, segment: &TcpSegment, now: u32) -> Option<()> {
+        if quick.header.life() != Life::Live(tcp::SETTLED.bits()) {
+            return None;
+        }
+        let [own_seen, peer_seen] = quick.record.seen_of(quick.direction);
+        // The windows of the original direction lie in the upper half.
+        let shift = 16 * u32::from(quick.direction.reverse() as u8);
+        let windows = split(quick.checks).1;
+        let own = Side::new(own_seen.read(), windows >> shift);
+        let peer = Side::new(peer_seen.read(), windows >> (16 ^ shift));
+        let (next, timeout) = tcp::step_plain(segment, own, peer, &self.timeouts)?;
+        refresh(quick, tcp::SETTLED, timeout, now)?;
+        if next.seen() != own.seen() {
+            own_seen.write(next.seen());
+        }
+        if next.window() != own.window() {
+            let kept = windows & !(0xffff << shift);
+            let windows = kept | (u32::from(next.window()) << shift);
+            // Lost to a concurrent change: the next packet announces its window again.
+            let deltas = split(quick.checks).0;
+            let _ = quick
+                .record
+                .checks
+                .swap_if(quick.checks, join(deltas, windows));
+        }
+        Some(())
+    }
+
+    /// Steps a UDP connection. `None`: nothing has changed, ask [`Connections::advance`].
+    #[inline(always)]
+    #[must_use]
+    pub fn advance_udp(&self, quick: &Quick<'_, A>, now: u32) -> Option<()> {
+        let Life::Live(bits) = quick.header.life() else {
+            return None;
+        };
+        let [first, _] = &quick.record.seen;
+        let progress = udp::advance(
+            State::from_bits(bits),
+            quick.direction,
+            first.read(),
+            now,
+            &self.timeouts,
+        );
+        refresh(quick, progress.state, progress.timeout, now)
+    }
+}
+
+/// Writes state and deadline where they move. `None`: another thread moved them first.
+#[inline(always)]
+fn refresh<A: Stored>(quick: &Quick<'_, A>, state: State, timeout: u32, now: u32) -> Option<()> {
+    let Quick { record, header, .. } = *quick;
+    let (life, deadline) = (Life::Live(state.bits()), now.saturating_add(timeout));
+    if header.life() != life || deadline.abs_diff(header.deadline()) >= REFRESH_TICKS {
+        header.advance(&record.header, life, deadline).ok()?;
+    }
+    Some(())
 }

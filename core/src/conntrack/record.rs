@@ -17,13 +17,14 @@ use super::state::Memory;
 use crate::net::{Address, Direction, EndpointId, Protocol, Tuple};
 use crate::packet::Delta;
 use crate::sync::{Header, Word};
+use crate::table::HashKey;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// Client, frontend, endpoint, translated client.
 type Quad<A> = [A; 4];
 
 mod sealed {
-    use super::{Address, Quad, Word};
+    use super::{Address, Direction, Quad, Word};
 
     #[expect(
         unnameable_types,
@@ -32,8 +33,8 @@ mod sealed {
     pub trait AddressWords<A: Address>: Default + Sync + Send {
         fn write(&self, addresses: Quad<A>);
         fn read(&self) -> Quad<A>;
-        /// Source and destination as seen in the original and in the reply direction.
-        fn pairs(&self) -> [A::Pair; 2];
+        /// Source and destination as seen in `direction`, and in the other one.
+        fn pair_of(&self, direction: Direction) -> (A::Pair, A::Pair);
         fn last(&self) -> &Word;
     }
 
@@ -43,7 +44,7 @@ mod sealed {
 
     #[derive(Debug, Default)]
     #[expect(unnameable_types, reason = "see AddressWords")]
-    pub struct Eight(pub(super) [Word; 8]);
+    pub struct Eight(pub(super) [[Word; 4]; 2]);
 }
 
 use sealed::{AddressWords, Eight, Two};
@@ -53,14 +54,33 @@ pub trait Stored: Address {
     /// The record's address words.
     #[doc(hidden)]
     type Addresses: AddressWords<Self> + core::fmt::Debug;
+
+    /// The hash of what names a connection, as it lies in a packet.
+    #[doc(hidden)]
+    fn hash_words(key: &HashKey, addresses: Self::Pair, ports: u32, protocol: Protocol) -> u64;
+}
+
+#[inline]
+fn ports_and_protocol(ports: u32, protocol: Protocol) -> u64 {
+    (u64::from(ports) << 16) | u64::from(protocol.number())
 }
 
 impl Stored for Ipv4Addr {
     type Addresses = Two;
+
+    #[inline]
+    fn hash_words(key: &HashKey, addresses: u64, ports: u32, protocol: Protocol) -> u64 {
+        key.hash2(addresses, ports_and_protocol(ports, protocol))
+    }
 }
 
 impl Stored for Ipv6Addr {
     type Addresses = Eight;
+
+    #[inline]
+    fn hash_words(key: &HashKey, [a, b, c, d]: [u64; 4], ports: u32, protocol: Protocol) -> u64 {
+        key.hash6([a, b, c, d, ports_and_protocol(ports, protocol), 0])
+    }
 }
 
 impl AddressWords<Ipv4Addr> for Two {
@@ -78,10 +98,10 @@ impl AddressWords<Ipv4Addr> for Two {
         [client, frontend, endpoint, translated].map(Ipv4Addr::from_bits)
     }
 
-    #[inline]
-    fn pairs(&self) -> [u64; 2] {
-        let Self([original, reply]) = self;
-        [original.read(), reply.read()]
+    #[inline(always)]
+    fn pair_of(&self, direction: Direction) -> (u64, u64) {
+        let [own, other] = from(&self.0, direction);
+        (own.read(), other.read())
     }
 
     #[inline]
@@ -93,29 +113,29 @@ impl AddressWords<Ipv4Addr> for Two {
 
 impl AddressWords<Ipv6Addr> for Eight {
     fn write(&self, addresses: Quad<Ipv6Addr>) {
-        for (pair, address) in self.0.chunks_exact(2).zip(addresses) {
-            for (word, bits) in pair.iter().zip(address.to_words()) {
-                word.write(bits);
-            }
+        let words = addresses.into_iter().flat_map(Ipv6Addr::to_words);
+        for (word, bits) in self.0.iter().flatten().zip(words) {
+            word.write(bits);
         }
     }
 
     #[inline]
     fn read(&self) -> Quad<Ipv6Addr> {
-        let Self([a, b, c, d, e, f, g, h]) = self;
+        let Self([[a, b, c, d], [e, f, g, h]]) = self;
         [[a, b], [c, d], [e, f], [g, h]]
             .map(|[high, low]| Ipv6Addr::from_words([high.read(), low.read()]))
     }
 
-    #[inline]
-    fn pairs(&self) -> [[u64; 4]; 2] {
-        let Self([a, b, c, d, e, f, g, h]) = self;
-        [[a, b, c, d], [e, f, g, h]].map(|pair| pair.map(Word::read))
+    #[inline(always)]
+    fn pair_of(&self, direction: Direction) -> ([u64; 4], [u64; 4]) {
+        let [own, other] = from(&self.0, direction);
+        let read = |pair: &[Word; 4]| [0, 1, 2, 3].map(|word: usize| pair[word & 3].read());
+        (read(own), read(other))
     }
 
     #[inline]
     fn last(&self) -> &Word {
-        let Self([.., last]) = self;
+        let Self([_, [.., last]]) = self;
         last
     }
 }
@@ -302,10 +322,16 @@ impl<A: Stored> Record<A> {
         &self.ports
     }
 
-    /// Source and destination as seen in the original and in the reply direction.
-    #[inline]
-    pub(super) fn pairs(&self) -> [A::Pair; 2] {
-        self.addresses.pairs()
+    /// Source and destination as seen in `direction`, and in the other one.
+    #[inline(always)]
+    pub(super) fn pair_of(&self, direction: Direction) -> (A::Pair, A::Pair) {
+        self.addresses.pair_of(direction)
+    }
+
+    /// What is remembered of the sender in `direction`, and of the receiver.
+    #[inline(always)]
+    pub(super) fn seen_of(&self, direction: Direction) -> [&Word; 2] {
+        from(&self.seen, direction)
     }
 
     /// A word of the record's last cache line, to be asked for beside the first.
@@ -319,6 +345,13 @@ impl<A: Stored> Record<A> {
     pub(super) fn header(&self) -> Header {
         Header::load(&self.header)
     }
+}
+
+/// Both of a pair by direction: that of `direction` first.
+#[inline(always)]
+const fn from<T>(pair: &[T; 2], direction: Direction) -> [&T; 2] {
+    let own = direction as usize & 1;
+    [&pair[own], &pair[own ^ 1]]
 }
 
 #[inline]
@@ -336,7 +369,7 @@ pub(super) const fn split(word: u64) -> (u32, u32) {
 }
 
 #[inline]
-const fn join16(high: u16, low: u16) -> u32 {
+pub(super) const fn join16(high: u16, low: u16) -> u32 {
     ((high as u32) << 16) | low as u32
 }
 

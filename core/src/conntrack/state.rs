@@ -158,26 +158,6 @@ pub(super) fn step(
     }
 }
 
-/// As [`step`], of data and acknowledgments of a settled TCP connection, and of UDP. `None`: [`step`] must say.
-#[inline(always)]
-pub(super) fn step_plain(
-    state: State,
-    direction: Direction,
-    transport: &Transport,
-    memory: Memory,
-    now: u32,
-    timeouts: &TimeoutTicks,
-) -> Option<Progress> {
-    match transport {
-        Transport::Tcp(segment) => tcp::step_plain(state, direction, segment, memory, timeouts),
-        Transport::Udp => {
-            let [first, _] = memory.seen;
-            Some(udp::advance(state, direction, first, now, timeouts))
-        }
-        Transport::Sctp(_) => None,
-    }
-}
-
 /// The state, timeout and memory with which a first packet opens a connection; `None` if it opens none.
 pub(super) fn open(transport: &Transport, now: u32, timeouts: &TimeoutTicks) -> Option<Progress> {
     match transport {

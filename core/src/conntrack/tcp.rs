@@ -128,45 +128,56 @@ pub(super) fn open(segment: &TcpSegment, timeouts: &TimeoutTicks) -> Option<Prog
     })
 }
 
-/// What a segment does to a connection.
-#[inline(always)]
-pub(super) fn step(
-    state: State,
-    direction: Direction,
-    segment: &TcpSegment,
-    memory: Memory,
-    timeouts: &TimeoutTicks,
-) -> Step {
-    match step_plain(state, direction, segment, memory, timeouts) {
-        Some(progress) => Step::Advance(progress),
-        None => step_any(state, direction, segment, memory, timeouts),
+/// The state of a connection that goes its way: established and assured.
+pub(super) const SETTLED: State = State::new(is::ESTABLISHED).with_reply().with_assured();
+
+/// What is remembered of one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Side {
+    /// End of the highest segment, highest acknowledgment.
+    seen: u64,
+    window: Window,
+}
+
+impl Side {
+    /// Of the sender's word of a record's `seen`, and its window, the lower half of `window`.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is taken")]
+    pub(super) const fn new(seen: u64, window: u32) -> Self {
+        Self {
+            seen,
+            window: Window(window as u16),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) const fn seen(self) -> u64 {
+        self.seen
+    }
+
+    #[inline(always)]
+    pub(super) const fn window(self) -> u16 {
+        self.window.0
     }
 }
 
-/// Data and acknowledgments, in window, of an established connection: nothing but sequence numbers and windows
-/// moves. `None` says nothing but that [`step_any`] must decide; `Some` is what it would say.
+/// Data and acknowledgments, in window, of a connection that is [`SETTLED`]: nothing but the sender's sequence
+/// numbers and window moves. Gives these and the timeout. `None` says nothing but that [`step`] must decide;
+/// `Some` is what it would say.
 #[inline(always)]
 pub(super) fn step_plain(
-    state: State,
-    direction: Direction,
     segment: &TcpSegment,
-    memory: Memory,
+    own: Side,
+    peer: Side,
     timeouts: &TimeoutTicks,
-) -> Option<Progress> {
+) -> Option<(Side, u32)> {
     let decisive = tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST | tcp_flags::ACK;
-    let settled = State::new(is::ESTABLISHED).with_reply().with_assured();
-    if segment.flags & decisive != tcp_flags::ACK || state != settled {
+    if segment.flags & decisive != tcp_flags::ACK {
         return None;
     }
-    let [original, reply] = memory.seen;
-    let (own, peer, shift) = match direction {
-        Direction::Original => (original, reply, 16),
-        Direction::Reply => (reply, original, 0_u32),
-    };
-    let ((own_end, own_ack), (peer_end, peer_ack)) = (split(own), split(peer));
-    let windows = Windows::new(direction, memory.windows);
+    let ((own_end, own_ack), (peer_end, peer_ack)) = (split(own.seen), split(peer.seen));
     let end = segment.sequence.wrapping_add(segment.payload_len);
-    let reach = windows.peer.greatest();
+    let reach = peer.window.greatest();
     if after(segment.acknowledgment, peer_end)
         || after(segment.sequence, peer_ack.wrapping_add(reach))
         || after(own_end.wrapping_sub(reach), end.wrapping_add(1))
@@ -179,28 +190,21 @@ pub(super) fn step_plain(
     } else {
         own_ack
     };
-    let own = join(own_end, own_ack);
-    let announced = u32::from(windows.own.announced(segment).0);
     let waits = own_end != peer_ack || peer_end != own_ack || segment.window == 0;
-    let timeout = timeout_of(timeouts, is::ESTABLISHED);
-    Some(Progress {
-        state,
-        timeout: if waits {
-            timeout.min(timeouts.tcp_unacknowledged)
-        } else {
-            timeout
-        },
-        seen: Some(match direction {
-            Direction::Original => [own, peer],
-            Direction::Reply => [peer, own],
-        }),
-        windows: Some((memory.windows & !(0xffff << shift)) | (announced << shift)),
-    })
+    let timeout = if waits {
+        timeouts.tcp_waiting
+    } else {
+        timeout_of(timeouts, is::ESTABLISHED)
+    };
+    let next = Side {
+        seen: join(own_end, own_ack),
+        window: own.window.announced(segment),
+    };
+    Some((next, timeout))
 }
 
-/// What any segment does.
-#[inline(never)]
-fn step_any(
+/// What a segment does to a connection.
+pub(super) fn step(
     state: State,
     direction: Direction,
     segment: &TcpSegment,
@@ -489,6 +493,7 @@ fn timeout_of(timeouts: &TimeoutTicks, state: u8) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::join16;
     use super::super::timeouts::Timeouts;
     use super::*;
     use crate::table::hash::next_seed;
@@ -496,7 +501,6 @@ mod tests {
     #[test]
     fn plain_segments_step_as_any_segment_does() {
         let timeouts = TimeoutTicks::new(&Timeouts::default());
-        let state = State::new(is::ESTABLISHED).with_reply().with_assured();
         let (mut random, mut plain) = (7, 0);
         for _ in 0..200_000 {
             let mut near =
@@ -518,9 +522,27 @@ mod tests {
                 window_scale: None,
             };
             for direction in [Direction::Original, Direction::Reply] {
-                if let Some(progress) = step_plain(state, direction, &segment, memory, &timeouts) {
+                let [original, reply] = [
+                    Side::new(memory.seen[0], memory.windows >> 16),
+                    Side::new(memory.seen[1], memory.windows),
+                ];
+                let (own, peer) = match direction {
+                    Direction::Original => (original, reply),
+                    Direction::Reply => (reply, original),
+                };
+                if let Some((own, timeout)) = step_plain(&segment, own, peer, &timeouts) {
                     plain += 1;
-                    let any = step_any(state, direction, &segment, memory, &timeouts);
+                    let [original, reply] = match direction {
+                        Direction::Original => [own, peer],
+                        Direction::Reply => [peer, own],
+                    };
+                    let progress = Progress {
+                        state: SETTLED,
+                        timeout,
+                        seen: Some([original.seen, reply.seen]),
+                        windows: Some(join16(original.window.0, reply.window.0)),
+                    };
+                    let any = step(SETTLED, direction, &segment, memory, &timeouts);
                     assert_eq!(
                         Step::Advance(progress),
                         any,

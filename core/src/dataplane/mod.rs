@@ -21,6 +21,7 @@ mod endpoint_counters;
 mod explain;
 mod handle;
 mod path;
+mod quick;
 mod shared;
 mod stats;
 mod worker;

@@ -15,7 +15,6 @@ use crate::packet::{
 };
 use crate::service::{Kept, Lookup, Table};
 use crate::sync::CounterSlot;
-use crate::table::Entry;
 use crate::table::hash::next_seed;
 
 /// Rounds before a packet that meets a connection ending under it, time and again, is dropped.
@@ -42,7 +41,8 @@ pub(super) struct Subject<'packet, A> {
     pub(super) headers: &'packet Headers<A>,
     pub(super) offload: &'packet Offload,
     pub(super) hash: u64,
-    pub(super) candidate: Option<Entry>,
+    /// The index names no connection of this hash, or did not before this burst.
+    pub(super) missed: bool,
 }
 
 /// What became of a packet.
@@ -113,55 +113,13 @@ impl Burst<'_> {
     /// A whole packet or a first fragment.
     #[inline(always)]
     fn leading<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Outcome {
-        if let Some(candidate) = subject.candidate {
-            return match self.quick(subject, candidate) {
-                Some(outcome) => outcome,
-                None => self.again(subject),
-            };
-        }
-        if !self.opened
+        if subject.missed
+            && !self.opened
             && let Some(outcome) = self.first_packet(subject)
         {
             return outcome;
         }
         self.again(subject)
-    }
-
-    /// The common packet: whole, of a live connection, to an endpoint that is serving. `None`: anything else,
-    /// and nothing has changed.
-    #[inline(always)]
-    fn quick<A: Tracked>(
-        &mut self,
-        subject: &mut Subject<'_, A>,
-        candidate: Entry,
-    ) -> Option<Outcome> {
-        let headers = subject.headers;
-        if headers.kind != Kind::Whole {
-            return None;
-        }
-        let connections = A::connections(self.shared);
-        let quick = connections.quick(candidate, &headers.tuple, self.now)?;
-        let life = self
-            .shared
-            .endpoints
-            .life(quick.endpoint, quick.endpoint_generation);
-        let EndpointLife::Serving(tag) = life else {
-            return None;
-        };
-        let transport = transport(subject.packet(), headers)?;
-        if !connections.advance_quick(&quick, &transport, self.now) {
-            return None;
-        }
-        let offload = subject.offload;
-        if let Err(reason) = rewrite(subject.packet_mut(), headers, &quick.rewrite, offload) {
-            return Some(Outcome::dropped(reason));
-        }
-        self.endpoints
-            .packet(quick.endpoint, quick.direction, subject.len as u64);
-        Some(Outcome::forward(
-            flags(quick.direction, quick.masquerade, quick.local_endpoint),
-            tag,
-        ))
     }
 
     /// A packet whose connection ended, or began, under it.
@@ -524,7 +482,7 @@ impl<A> Subject<'_, A> {
 
 /// The descriptor's flags for a packet of a connection.
 #[inline(always)]
-fn flags(direction: Direction, masquerade: bool, local_endpoint: bool) -> u16 {
+pub(super) fn flags(direction: Direction, masquerade: bool, local_endpoint: bool) -> u16 {
     (u16::from(direction == Direction::Reply) * descriptor_flags::REPLY_DIRECTION)
         | (u16::from(masquerade) * descriptor_flags::MASQUERADE)
         | (u16::from(local_endpoint) * descriptor_flags::LOCAL_ENDPOINT)

@@ -52,6 +52,12 @@ pub trait Address:
     fn pair(first: Self, second: Self) -> Self::Pair;
     /// The inverse of [`Address::pair`].
     fn unpair(pair: Self::Pair) -> (Self, Self);
+    /// The pair with its addresses exchanged.
+    fn turned(pair: Self::Pair) -> Self::Pair;
+    /// The pair that `bytes` begin with, in network order; `None` if they are too few.
+    fn read_pair(bytes: &[u8]) -> Option<Self::Pair>;
+    /// The inverse of [`Address::read_pair`]; `None`, and nothing written, if there is too little room.
+    fn write_pair(pair: Self::Pair, bytes: &mut [u8]) -> Option<()>;
     /// `Some` if the address is of this family.
     fn from_ip(ip: IpAddr) -> Option<Self>;
 }
@@ -93,6 +99,22 @@ impl Address for Ipv4Addr {
         )
     }
 
+    #[inline]
+    fn turned(pair: u64) -> u64 {
+        pair.rotate_left(32)
+    }
+
+    #[inline]
+    fn read_pair(bytes: &[u8]) -> Option<u64> {
+        Some(u64::from_be_bytes(*bytes.first_chunk()?))
+    }
+
+    #[inline]
+    fn write_pair(pair: u64, bytes: &mut [u8]) -> Option<()> {
+        *bytes.first_chunk_mut()? = pair.to_be_bytes();
+        Some(())
+    }
+
     fn from_ip(ip: IpAddr) -> Option<Self> {
         match ip {
             IpAddr::V4(address) => Some(address),
@@ -131,6 +153,29 @@ impl Address for Ipv6Addr {
     #[inline]
     fn unpair([a, b, c, d]: [u64; 4]) -> (Self, Self) {
         (Self::from_words([a, b]), Self::from_words([c, d]))
+    }
+
+    #[inline]
+    fn turned([a, b, c, d]: [u64; 4]) -> [u64; 4] {
+        [c, d, a, b]
+    }
+
+    #[inline]
+    fn read_pair(bytes: &[u8]) -> Option<[u64; 4]> {
+        let (words, _) = bytes.first_chunk::<32>()?.as_chunks::<8>();
+        let &[a, b, c, d] = words else {
+            return None;
+        };
+        Some([a, b, c, d].map(u64::from_be_bytes))
+    }
+
+    #[inline]
+    fn write_pair(pair: [u64; 4], bytes: &mut [u8]) -> Option<()> {
+        let (fields, _) = bytes.first_chunk_mut::<32>()?.as_chunks_mut::<8>();
+        for (field, word) in fields.iter_mut().zip(pair) {
+            *field = word.to_be_bytes();
+        }
+        Some(())
     }
 
     fn from_ip(ip: IpAddr) -> Option<Self> {

@@ -1,6 +1,6 @@
 //! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
 
-use crate::net::{Address, Family, Tuple};
+use crate::net::{Address, Direction, Family, Tuple};
 
 /// A change of a one's complement sum: what equation 3 of RFC 1624 adds when fields change.
 ///
@@ -66,6 +66,19 @@ impl Delta {
         Self::from_sum(!self.0 as u64)
     }
 
+    /// The change as a packet of the original direction needs it, or undone for one of the reply's.
+    #[must_use]
+    #[inline(always)]
+    pub const fn in_direction(self, direction: Direction) -> Self {
+        let mask = (direction as u16).wrapping_neg();
+        // No change is none undone.
+        if self.0 == 0 {
+            self
+        } else {
+            Self(self.0 ^ mask)
+        }
+    }
+
     /// The checksum field after the change.
     #[must_use]
     #[inline]
@@ -92,7 +105,9 @@ impl Delta {
     #[must_use]
     #[inline]
     pub const fn apply_to_sum(self, sum: u16) -> u16 {
-        fold((sum as u64).wrapping_add(self.0 as u64))
+        let sum = (sum as u32).wrapping_add(self.0 as u32);
+        let [low, high, carry, _] = sum.to_le_bytes();
+        u16::from_le_bytes([low, high]).wrapping_add(carry as u16)
     }
 
     #[inline]
@@ -148,17 +163,12 @@ pub(super) fn sum(bytes: &[u8]) -> u16 {
 /// Is the checksum of an IPv4 header without options right?
 #[inline]
 pub(super) fn ipv4_header_is_right(header: &[u8; 20]) -> bool {
-    let (words, _) = header.as_chunks::<4>();
-    let &[a, b, c, d, e] = words else {
-        return false;
-    };
-    let word = |bytes| u64::from(u32::from_ne_bytes(bytes));
-    let total = word(a)
-        .wrapping_add(word(b))
-        .wrapping_add(word(c))
-        .wrapping_add(word(d))
-        .wrapping_add(word(e));
-    fold(total) == 0xffff
+    let &[a, b, c, d, e, f, g, h, i, j, k, l, ref rest @ ..] = header;
+    let head = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+    let middle = u64::from(u32::from_ne_bytes([i, j, k, l]));
+    let (sum, carry) = head.overflowing_add(u64::from_ne_bytes(*rest));
+    let (sum, carried) = sum.overflowing_add(middle.wrapping_add(u64::from(carry)));
+    fold(sum.wrapping_add(u64::from(carried))) == 0xffff
 }
 
 /// The Internet checksum of `bytes`: of an IPv4 header or ICMP message whose checksum field is zero, the
@@ -223,6 +233,8 @@ mod tests {
                     );
                     assert_eq!(delta.negated().apply(after), before);
                     assert_eq!(delta.plus(delta.negated()), Delta::ZERO);
+                    assert_eq!(delta.in_direction(Direction::Reply), delta.negated());
+                    assert_eq!(delta.in_direction(Direction::Original), delta);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The IPv4 header (RFC 791).
 
-use super::checksum::{ipv4_header_is_right, sum};
+use super::checksum::sum;
 use super::parse::{Network, Refusal};
 use super::transport::fragment_may_begin_at;
 use super::{Headers, Kind, Offload, icmp};
@@ -12,48 +12,6 @@ pub(super) const ICMP: u8 = 1;
 
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
-
-/// The common packet: whole, no options, TCP, UDP or SCTP, nothing left to hardware. `None` says nothing but that
-/// [`parse`] must decide; `Some` is what it would say.
-#[inline]
-pub(super) fn parse_plain(packet: &[u8], offload: &Offload) -> Option<Headers<Ipv4Addr>> {
-    let header = packet.first_chunk::<20>()?;
-    let &[
-        first,
-        _,
-        l0,
-        l1,
-        _,
-        _,
-        f0,
-        f1,
-        _,
-        number,
-        _,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        d0,
-        d1,
-        d2,
-        d3,
-    ] = header;
-    let fragment = u16::from_be_bytes([f0, f1]) & (MORE_FRAGMENTS | FRAGMENT_OFFSET);
-    if first != 0x45 || fragment != 0 || !ipv4_header_is_right(header) {
-        return None;
-    }
-    let total = u16::from_be_bytes([l0, l1]);
-    let message = packet.get(20..usize::from(total))?;
-    let network = Network {
-        source: Ipv4Addr::new(s0, s1, s2, s3),
-        destination: Ipv4Addr::new(d0, d1, d2, d3),
-        end: u32::from(total),
-        transport: 20,
-    };
-    network.plain(Protocol::from_number(number)?, message, offload)
-}
 
 /// Any IPv4 packet.
 #[cold]

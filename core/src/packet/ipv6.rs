@@ -20,24 +20,6 @@ const DESTINATION_OPTIONS: u8 = 60;
 /// As many extension headers as are followed. RFC 8200 recommends an order with at most seven.
 const EXTENSIONS_MAX: u32 = 8;
 
-/// The common packet: whole, no extension headers, TCP, UDP or SCTP, nothing left to hardware. `None` says nothing
-/// but that [`parse`] must decide; `Some` is what it would say.
-#[inline]
-pub(super) fn parse_plain(packet: &[u8], offload: &Offload) -> Option<Headers<Ipv6Addr>> {
-    let header = packet.first_chunk::<40>()?;
-    let &[_, _, _, _, l0, l1, next, _, ..] = header;
-    let end = usize::from(u16::from_be_bytes([l0, l1])).wrapping_add(40);
-    let message = packet.get(40..end)?;
-    let (source, destination) = addresses(header);
-    let network = Network {
-        source,
-        destination,
-        end: u32::from(u16::from_be_bytes([l0, l1])).wrapping_add(40),
-        transport: 40,
-    };
-    network.plain(Protocol::from_number(next)?, message, offload)
-}
-
 /// Any IPv6 packet.
 #[cold]
 #[inline(never)]

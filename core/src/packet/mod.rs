@@ -30,6 +30,7 @@ mod ipv4;
 mod ipv6;
 mod offload;
 mod parse;
+mod plain;
 mod rewrite;
 mod segment;
 mod transport;
@@ -44,6 +45,8 @@ pub use headers::{Headers, Kind, Parsed, tcp_flags};
 pub use icmp::{ErrorRewrite, rewrite_error};
 pub use offload::{Offload, offload_flags};
 pub use parse::parse;
+pub(crate) use parse::parse_any;
+pub use plain::{Plain, PlainHeaders, PlainRewrite, plain, plain_ipv4, plain_ipv6, rewrite_plain};
 pub use rewrite::{Rewrite, complete_checksum, rewrite};
 pub use segment::TcpSegment;
 #[cfg(test)]

@@ -20,6 +20,15 @@ pub struct Offload {
     pub reserved: u16,
 }
 
+impl Offload {
+    /// Is nothing left to hardware?
+    #[inline]
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        (self.flags & offload_flags::PARTIAL) | self.gso_type == 0
+    }
+}
+
 /// Bits of [`Offload::flags`].
 pub mod offload_flags {
     /// The transport checksum field holds the uncomplemented sum of the pseudo-header; the rest is still to

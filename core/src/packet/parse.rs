@@ -1,7 +1,7 @@
 //! From bytes to [`Headers`]: what each family's parser shares.
 
 use super::transport;
-use super::{Headers, Kind, Offload, Parsed, ipv4, ipv6, offload_flags};
+use super::{Headers, Kind, Offload, Parsed, Plain, ipv4, ipv6, offload_flags, plain};
 use crate::net::{Address, DropReason, Family, Protocol, Tuple};
 
 /// Parses the packet that begins with its IP header at the first byte of `packet`.
@@ -13,26 +13,17 @@ use crate::net::{Address, DropReason, Family, Protocol, Tuple};
 #[must_use]
 #[inline]
 pub fn parse(packet: &[u8], offload: &Offload) -> Parsed {
-    let Some(first) = packet.first() else {
-        return Parsed::Malformed(DropReason::MalformedTruncated);
-    };
-    match first >> 4 {
-        4 => match ipv4::parse_plain(packet, offload) {
-            Some(headers) => Parsed::Ipv4(headers),
-            None => parse_any(packet, offload),
-        },
-        6 => match ipv6::parse_plain(packet, offload) {
-            Some(headers) => Parsed::Ipv6(headers),
-            None => parse_any(packet, offload),
-        },
-        _ => Parsed::Malformed(DropReason::MalformedHeader),
+    match plain(packet, offload) {
+        Plain::Ipv4(headers) => Parsed::Ipv4(headers.headers()),
+        Plain::Ipv6(headers) => Parsed::Ipv6(headers.headers()),
+        Plain::Not => parse_any(packet, offload),
     }
 }
 
 /// What [`parse`] does for packets that are not plain; gives the same for those that are.
 #[cold]
 #[inline(never)]
-pub(super) fn parse_any(packet: &[u8], offload: &Offload) -> Parsed {
+pub(crate) fn parse_any(packet: &[u8], offload: &Offload) -> Parsed {
     match packet.first().map(|first| first >> 4) {
         Some(4) => match ipv4::parse(packet, offload) {
             Ok(headers) => Parsed::Ipv4(headers),
@@ -110,25 +101,6 @@ impl<A: Address> Network<A> {
         Ok(self.headers(protocol, kind))
     }
 
-    /// A whole packet with nothing left to hardware; `None` if it is not, or not right.
-    #[inline]
-    pub(super) fn plain(
-        &self,
-        protocol: Protocol,
-        message: &[u8],
-        offload: &Offload,
-    ) -> Option<Headers<A>> {
-        if (offload.flags & offload_flags::PARTIAL) | offload.gso_type != 0 {
-            return None;
-        }
-        let ports = transport::read(protocol, message, true).ok()?;
-        let mut headers = self.headers(protocol, Kind::Whole);
-        headers.tuple.source_port = ports.source;
-        headers.tuple.destination_port = ports.destination;
-        headers.tcp_flags = ports.tcp_flags;
-        Some(headers)
-    }
-
     /// A packet or first fragment with its transport header at the start of `message`.
     pub(super) fn with_transport(
         &self,
@@ -152,9 +124,7 @@ impl<A: Address> Network<A> {
             transport: self.transport,
             tcp_flags: ports.tcp_flags,
         };
-        if (offload.flags & offload_flags::PARTIAL) | offload.gso_type != 0
-            && !offload_fits(offload, &headers)
-        {
+        if !offload_is_right(offload, &headers) {
             return Err(Refusal::Malformed(DropReason::MalformedOffload));
         }
         Ok(headers)
@@ -182,7 +152,7 @@ impl<A: Address> Network<A> {
 const GSO_ECN: u8 = 0x80;
 
 /// Do the offload fields describe this packet (virtio 1.2, 5.1.6)?
-fn offload_fits<A: Address>(offload: &Offload, headers: &Headers<A>) -> bool {
+pub(super) fn offload_is_right<A: Address>(offload: &Offload, headers: &Headers<A>) -> bool {
     let protocol = headers.tuple.protocol;
     if offload.flags & offload_flags::PARTIAL != 0 && !partial_fits(offload, headers) {
         return false;

@@ -88,14 +88,15 @@ pub fn rewrite<A: Address>(
         source: to.source_port,
         destination: to.destination_port,
     };
+    let deltas = (to.network, to.transport);
     let written = match headers.tuple.protocol {
         Protocol::Tcp => message.first_chunk_mut::<18>().and_then(|header| {
             write_addresses(network, to.source, to.destination, to.network)?;
-            write_tcp(header, ports, to, partial)
+            write_tcp(header, ports.to_bytes(), deltas, partial)
         }),
         Protocol::Udp => message.first_chunk_mut::<8>().and_then(|header| {
             write_addresses(network, to.source, to.destination, to.network)?;
-            write_udp(header, ports, to, partial)
+            write_udp(header, ports.to_bytes(), deltas, partial)
         }),
         Protocol::Sctp => message.first_chunk_mut::<12>().and_then(|header| {
             write_addresses(network, to.source, to.destination, to.network)?;
@@ -123,30 +124,40 @@ impl Ports {
 }
 
 #[inline]
-fn write_tcp<A>(header: &mut [u8; 18], ports: Ports, to: &Rewrite<A>, partial: bool) -> Option<()> {
+pub(super) fn write_tcp(
+    header: &mut [u8; 18],
+    ports: [u8; 4],
+    (network, transport): (Delta, Delta),
+    partial: bool,
+) -> Option<()> {
     let (port_field, rest) = header.split_first_chunk_mut::<4>()?;
     let checksum = rest.last_chunk_mut::<2>()?;
-    *port_field = ports.to_bytes();
+    *port_field = ports;
     let old = u16::from_be_bytes(*checksum);
     *checksum = if partial {
-        to.network.apply_to_sum(old)
+        network.apply_to_sum(old)
     } else {
-        to.transport.apply(old)
+        transport.apply(old)
     }
     .to_be_bytes();
     Some(())
 }
 
 #[inline]
-fn write_udp<A>(header: &mut [u8; 8], ports: Ports, to: &Rewrite<A>, partial: bool) -> Option<()> {
+pub(super) fn write_udp(
+    header: &mut [u8; 8],
+    ports: [u8; 4],
+    (network, transport): (Delta, Delta),
+    partial: bool,
+) -> Option<()> {
     let (port_field, rest) = header.split_first_chunk_mut::<4>()?;
     let checksum = rest.last_chunk_mut::<2>()?;
-    *port_field = ports.to_bytes();
+    *port_field = ports;
     let old = u16::from_be_bytes(*checksum);
     *checksum = if partial {
-        to.network.apply_to_sum(old)
+        network.apply_to_sum(old)
     } else {
-        to.transport.apply_udp(old)
+        transport.apply_udp(old)
     }
     .to_be_bytes();
     Some(())

@@ -32,8 +32,19 @@ impl TcpSegment {
         }
         let end = usize::try_from(headers.end).ok()?;
         let message = packet.get(usize::from(headers.transport)..end)?;
-        let (header, _) = message.split_first_chunk::<20>()?;
-        let &[
+        let header = message.first_chunk::<20>()?;
+        let mut segment = Self::of_header(header, u32::try_from(message.len()).ok()?)?;
+        if segment.flags & tcp_flags::SYN != 0 {
+            let len = usize::from(header[12] >> 4) << 2;
+            segment.window_scale = window_scale(message.get(20..len)?);
+        }
+        Some(segment)
+    }
+
+    /// Reads all but the options of a message of `len` bytes.
+    #[inline(always)]
+    pub(super) fn of_header(header: &[u8; 20], len: u32) -> Option<Self> {
+        let [
             _,
             _,
             _,
@@ -54,21 +65,15 @@ impl TcpSegment {
             _,
             _,
             _,
-        ] = header;
-        let header_len = usize::from(offset >> 4) << 2;
-        let payload = message.get(header_len..)?;
-        let window_scale = if flags & tcp_flags::SYN != 0 {
-            window_scale(message.get(20..header_len)?)
-        } else {
-            None
-        };
+        ] = *header;
+        let header_len = u32::from(offset >> 4) << 2;
         Some(Self {
             flags,
             sequence: u32::from_be_bytes([s0, s1, s2, s3]),
             acknowledgment: u32::from_be_bytes([a0, a1, a2, a3]),
             window: u16::from_be_bytes([w0, w1]),
-            payload_len: u32::try_from(payload.len()).ok()?,
-            window_scale,
+            payload_len: len.checked_sub(header_len)?,
+            window_scale: None,
         })
     }
 

@@ -62,6 +62,15 @@ impl Header {
         after.version() == self.version() && after.life() != Life::Free
     }
 
+    /// As [`Header::confirm`], but also false if only the deadline or the state moved.
+    #[inline]
+    #[must_use]
+    pub fn unchanged(self, word: &Word) -> bool {
+        // As in `confirm`.
+        fence_acquire();
+        word.read() == self.0
+    }
+
     /// Makes a free record this thread's, under a new version. Only for the owner of its index.
     #[must_use]
     pub fn claim(word: &Word, deadline: u32) -> Self {

@@ -15,6 +15,7 @@
 use super::prefetch;
 use super::tags::{SLOTS, equal_tags};
 use crate::sync::{Advice, Lines, Word};
+use core::num::NonZeroU64;
 
 /// How many buckets are tried for an entry, its home included. At three fifths load one in ten is full.
 const PROBE_LIMIT: usize = 16;
@@ -37,16 +38,15 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 
 /// What a slot points at: 48 bits of the owner's choosing, not all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry(u64);
+pub struct Entry(NonZeroU64);
 
 impl Entry {
     /// From 48 bits; `None` if they are zero or more.
     #[must_use]
     pub const fn new(bits: u64) -> Option<Self> {
-        if bits == 0 || bits >> ENTRY_BITS != 0 {
-            None
-        } else {
-            Some(Self(bits))
+        match NonZeroU64::new(bits) {
+            Some(bits) if bits.get() >> ENTRY_BITS == 0 => Some(Self(bits)),
+            Some(_) | None => None,
         }
     }
 
@@ -54,7 +54,7 @@ impl Entry {
     #[inline]
     #[must_use]
     pub const fn bits(self) -> u64 {
-        self.0
+        self.0.get()
     }
 }
 
@@ -227,7 +227,7 @@ impl Index {
         let Some(bucket) = self.buckets.get(home) else {
             return Err(InsertError::Full);
         };
-        let value = (tag(hash) << ENTRY_BITS) | entry.0;
+        let value = (tag(hash) << ENTRY_BITS) | entry.bits();
         let mut placed: Option<Place> = None;
         loop {
             // Acquire: pairs with the ticket's swap below; slots placed before that swap are visible.
@@ -254,7 +254,7 @@ impl Index {
     /// Withdraws an entry that [`Index::insert`] placed; `false` if it was not there.
     pub fn remove(&self, hash: u64, entry: Entry) -> bool {
         let home = self.home(hash);
-        let value = (tag(hash) << ENTRY_BITS) | entry.0;
+        let value = (tag(hash) << ENTRY_BITS) | entry.bits();
         for (distance, (_, bucket)) in self.window(hash).enumerate() {
             for slot in &bucket.slots {
                 if slot.read() == value && slot.swap_if(value, 0).is_ok() {
@@ -347,8 +347,11 @@ impl Bucket {
             let slot = self.slots.get((matches.trailing_zeros() >> 1) as usize)?;
             // Acquire: pairs with the swap that placed the entry, so that what it points at is complete.
             let value = slot.read_acquire();
-            let entry = Entry(value & ((1 << ENTRY_BITS) - 1));
-            if value >> ENTRY_BITS == tag && wanted(entry) {
+            let bits = NonZeroU64::new(value & ((1 << ENTRY_BITS) - 1));
+            if value >> ENTRY_BITS == tag
+                && let Some(entry) = bits.map(Entry)
+                && wanted(entry)
+            {
                 return Some(entry);
             }
             matches &= matches.wrapping_sub(1);

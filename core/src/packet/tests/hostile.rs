@@ -1,10 +1,10 @@
 use super::super::build::{Mutator, samples};
 use super::super::parse::parse_any;
 use super::super::{
-    ErrorRewrite, Headers, Offload, Parsed, Rewrite, SctpChunk, TcpSegment, parse,
-    port_unreachable, rewrite, rewrite_error, tcp_reset,
+    ErrorRewrite, Headers, Offload, Parsed, Plain, PlainHeaders, PlainRewrite, Rewrite, SctpChunk,
+    TcpSegment, parse, plain, port_unreachable, rewrite, rewrite_error, rewrite_plain, tcp_reset,
 };
-use crate::net::Address;
+use crate::net::{Address, Protocol};
 
 /// Does everything that can be done to a packet, and checks what always holds.
 fn exercise<A: Address>(packet: &[u8], headers: &Headers<A>, offload: &Offload) {
@@ -30,7 +30,39 @@ fn exercise<A: Address>(packet: &[u8], headers: &Headers<A>, offload: &Offload) 
     }
 }
 
+/// Plain packets are rewritten in a way of their own, but not otherwise.
+fn exercise_plain<A: Address>(packet: &[u8], plain: &PlainHeaders<A>, offload: &Offload) {
+    let headers = plain.headers();
+    let turned = headers.tuple.reverse();
+    let to = Rewrite::new(&headers.tuple, &turned);
+    let mut frames = [packet.to_vec(), packet.to_vec()];
+    let [expected, found] = &mut frames;
+    assert_eq!(rewrite(expected, &headers, &to, offload), Ok(()));
+    let to = PlainRewrite {
+        addresses: A::turned(plain.addresses),
+        ports: plain.ports.rotate_left(16),
+        network: to.network,
+        transport: to.transport,
+    };
+    if rewrite_plain(found, plain, &to, offload).is_some() {
+        assert_eq!(found, expected);
+    } else {
+        assert_eq!(plain.protocol, Protocol::Sctp);
+        assert_eq!(found, packet);
+    }
+    let mut segment = TcpSegment::read(packet, &headers);
+    if let Some(segment) = &mut segment {
+        segment.window_scale = None;
+        assert_eq!(plain.segment(packet), Some(*segment));
+    }
+}
+
 fn verdict(packet: &[u8], offload: &Offload) -> bool {
+    match plain(packet, offload) {
+        Plain::Ipv4(headers) => exercise_plain(packet, &headers, offload),
+        Plain::Ipv6(headers) => exercise_plain(packet, &headers, offload),
+        Plain::Not => {}
+    }
     let parsed = parse(packet, offload);
     assert_eq!(
         parsed,

@@ -1,0 +1,211 @@
+//! The common packet, read and written in one go: whole, without options or extension headers, of TCP, UDP or
+//! SCTP.
+//!
+//! What [`Headers`] says in fields is kept here as it lies on the wire and in a connection's record, addresses
+//! side by side and ports side by side, so that finding and translating take a few words each.
+
+use super::parse::offload_is_right;
+use super::rewrite::{write_tcp, write_udp};
+use super::transport;
+use super::{Delta, Headers, Kind, Offload, TcpSegment, checksum, offload_flags};
+use crate::net::{Address, Family, Protocol, Tuple};
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+/// Is a packet a plain one?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Plain {
+    /// Over IPv4.
+    Ipv4(PlainHeaders<Ipv4Addr>),
+    /// Over IPv6.
+    Ipv6(PlainHeaders<Ipv6Addr>),
+    /// No, or not a right one: [`super::parse`] says what it is.
+    Not,
+}
+
+/// The headers of a plain packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlainHeaders<A: Address> {
+    /// Source and destination.
+    pub addresses: A::Pair,
+    /// The source's port in the upper half, the destination's in the lower.
+    pub ports: u32,
+    /// Length of the packet in bytes, as its IP header says.
+    pub end: u32,
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// Bits of [`super::tcp_flags`]; 0 unless this is TCP.
+    pub tcp_flags: u8,
+}
+
+/// What a plain packet's addresses and ports become, as [`super::Rewrite`] says it in fields.
+#[derive(Debug, Clone, Copy)]
+pub struct PlainRewrite<A: Address> {
+    /// Source and destination.
+    pub addresses: A::Pair,
+    /// The source's port in the upper half, the destination's in the lower.
+    pub ports: u32,
+    /// What changes by the addresses.
+    pub network: Delta,
+    /// What changes by addresses and ports.
+    pub transport: Delta,
+}
+
+/// Reads a packet that begins with its IP header, if it is a plain one.
+#[must_use]
+pub fn plain(packet: &[u8], offload: &Offload) -> Plain {
+    if let Some(headers) = plain_ipv4(packet, offload) {
+        Plain::Ipv4(headers)
+    } else if let Some(headers) = plain_ipv6(packet, offload) {
+        Plain::Ipv6(headers)
+    } else {
+        Plain::Not
+    }
+}
+
+/// Of a plain packet over IPv4.
+#[inline(always)]
+#[must_use]
+pub fn plain_ipv4(packet: &[u8], offload: &Offload) -> Option<PlainHeaders<Ipv4Addr>> {
+    let header = packet.first_chunk::<20>()?;
+    let &[
+        first,
+        _,
+        l0,
+        l1,
+        _,
+        _,
+        f0,
+        f1,
+        _,
+        number,
+        _,
+        _,
+        ref addresses @ ..,
+    ] = header;
+    // More fragments, or an offset.
+    let fragment = u16::from_be_bytes([f0, f1]) & 0x3fff != 0;
+    if first != 0x45 || fragment || !checksum::ipv4_header_is_right(header) {
+        return None;
+    }
+    let end = u16::from_be_bytes([l0, l1]);
+    let message = packet.get(20..usize::from(end))?;
+    let addresses = Ipv4Addr::read_pair(addresses)?;
+    PlainHeaders::read(addresses, u32::from(end), number, message, offload)
+}
+
+/// Of a plain packet over IPv6.
+#[inline(always)]
+#[must_use]
+pub fn plain_ipv6(packet: &[u8], offload: &Offload) -> Option<PlainHeaders<Ipv6Addr>> {
+    let header = packet.first_chunk::<40>()?;
+    let &[first, _, _, _, l0, l1, number, _, ref addresses @ ..] = header;
+    if first >> 4 != 6 {
+        return None;
+    }
+    let end = u32::from(u16::from_be_bytes([l0, l1])).wrapping_add(40);
+    let message = packet.get(40..end as usize)?;
+    let addresses = Ipv6Addr::read_pair(addresses)?;
+    PlainHeaders::read(addresses, end, number, message, offload)
+}
+
+/// Length of an IP header without options or extensions.
+const fn header_len(family: Family) -> u8 {
+    match family {
+        Family::Ipv4 => 20,
+        Family::Ipv6 => 40,
+    }
+}
+
+impl<A: Address> PlainHeaders<A> {
+    #[inline(always)]
+    fn read(
+        addresses: A::Pair,
+        end: u32,
+        number: u8,
+        message: &[u8],
+        offload: &Offload,
+    ) -> Option<Self> {
+        let protocol = Protocol::from_number(number)?;
+        let ports = transport::read(protocol, message, true).ok()?;
+        let headers = Self {
+            addresses,
+            ports: (u32::from(ports.source) << 16) | u32::from(ports.destination),
+            end,
+            protocol,
+            tcp_flags: ports.tcp_flags,
+        };
+        (offload.is_none() || headers.fit(offload)).then_some(headers)
+    }
+
+    #[inline(never)]
+    fn fit(self, offload: &Offload) -> bool {
+        offload_is_right(offload, &self.headers())
+    }
+
+    /// The same, field by field.
+    #[inline]
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "each half is taken on its own"
+    )]
+    pub fn headers(&self) -> Headers<A> {
+        let (source, destination) = A::unpair(self.addresses);
+        Headers {
+            tuple: Tuple {
+                source,
+                destination,
+                source_port: (self.ports >> 16) as u16,
+                destination_port: self.ports as u16,
+                protocol: self.protocol,
+            },
+            kind: Kind::Whole,
+            end: self.end,
+            transport: u16::from(header_len(A::FAMILY)),
+            tcp_flags: self.tcp_flags,
+        }
+    }
+
+    /// The TCP segment that the packet carries, but for a SYN's options. `None`: none.
+    #[inline(always)]
+    #[must_use]
+    pub fn segment(&self, packet: &[u8]) -> Option<TcpSegment> {
+        let at = header_len(A::FAMILY);
+        let header = packet.get(usize::from(at)..)?.first_chunk::<20>()?;
+        TcpSegment::of_header(header, self.end.wrapping_sub(u32::from(at)))
+    }
+}
+
+/// Translates the packet that `headers` were read from, as [`super::rewrite`] does. `None`, and nothing written, if
+/// `packet` is another one, or of SCTP.
+#[inline(always)]
+pub fn rewrite_plain<A: Address>(
+    packet: &mut [u8],
+    headers: &PlainHeaders<A>,
+    to: &PlainRewrite<A>,
+    offload: &Offload,
+) -> Option<()> {
+    let at = header_len(A::FAMILY);
+    let (network, message) = packet.split_at_mut_checked(usize::from(at))?;
+    let ports = to.ports.to_be_bytes();
+    let deltas = (to.network, to.transport);
+    let partial =
+        offload.flags & offload_flags::PARTIAL != 0 && offload.checksum_start == u16::from(at);
+    match headers.protocol {
+        Protocol::Tcp => write_tcp(message.first_chunk_mut()?, ports, deltas, partial)?,
+        Protocol::Udp => write_udp(message.first_chunk_mut()?, ports, deltas, partial)?,
+        Protocol::Sctp => return None,
+    }
+    match A::FAMILY {
+        Family::Ipv4 => {
+            let [.., c0, c1, _, _, _, _, _, _, _, _] = network.first_chunk_mut::<20>()?;
+            [*c0, *c1] = to
+                .network
+                .apply(u16::from_be_bytes([*c0, *c1]))
+                .to_be_bytes();
+            A::write_pair(to.addresses, network.get_mut(12..)?)
+        }
+        Family::Ipv6 => A::write_pair(to.addresses, network.get_mut(8..)?),
+    }
+}
