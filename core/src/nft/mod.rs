@@ -5,6 +5,7 @@
 
 mod bytes;
 mod element;
+pub mod netlink;
 mod set;
 mod ticket;
 

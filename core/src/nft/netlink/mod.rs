@@ -1,0 +1,54 @@
+//! Set elements over nfnetlink: what grows and moves goes to the kernel without a process and without text.
+//!
+//! Everything here but the socket is a pure function of bytes and builds without an operating system. The numbers
+//! are those of the kernel's headers; what the messages mean is `nf_tables_api.c`'s and `nfnetlink.c`'s.
+//!
+//! ```
+//! use portolan::net::Family;
+//! use portolan::nft::netlink::Batch;
+//! use portolan::nft::{Bytes, Element, Operation, Set, Transaction};
+//! use core::net::Ipv4Addr;
+//!
+//! let address = Bytes::new().address(Ipv4Addr::new(10, 96, 0, 80));
+//! let transaction = Transaction {
+//!     family: Family::Ipv4,
+//!     operations: vec![Operation::Add(Element::new(Set::ClusterIps, address))],
+//! };
+//! // One `send` of these bytes on a socket of NETLINK_NETFILTER is one transaction.
+//! let batch = Batch::new(&transaction, "portolan", None).expect("there is something to do");
+//! assert!(!batch.bytes().is_empty());
+//! ```
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `element` | keys, ranges, data, timeouts, comments |
+//! | `batch`, `reply` | a transaction, and what the kernel says to it |
+//! | `dump`, `notice` | reading a set and the generation; events of others' commits |
+//! | `socket`, `monitor` | the two sockets (Linux, feature `netlink`); `sys`: their system calls |
+//! | `message`, `attribute`, `numbers` | netlink's own form |
+
+mod attribute;
+mod batch;
+mod dump;
+mod element;
+mod message;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+mod monitor;
+mod notice;
+mod numbers;
+mod reply;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+mod socket;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+mod sys;
+#[cfg(test)]
+mod tests;
+
+pub use batch::Batch;
+pub use dump::{ElementDump, Progress, ask_elements, ask_generation, read_generation};
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+pub use monitor::Monitor;
+pub use notice::{Notice, read_notices};
+pub use reply::{Answers, Outcome, Refusal};
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+pub use socket::{AskError, Socket, SocketError};
