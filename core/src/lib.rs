@@ -25,6 +25,7 @@
 //! | `nft` | one node's plan as nftables sets and maps | |
 //! | `netlink` | the same in the kernel (Linux) | libc |
 //! | `cli` | the command | clap, tracing |
+//! | `dns` | names of Services: query bytes to reply bytes; `no_std` with `alloc` | hashbrown, foldhash |
 //! | `testing` | building packets by name | |
 #![no_std]
 
@@ -34,6 +35,8 @@ extern crate std;
 
 pub mod conntrack;
 pub mod dataplane;
+#[cfg(feature = "dns")]
+pub mod dns;
 #[cfg(all(feature = "driver", target_os = "linux"))]
 pub mod driver;
 pub mod health;

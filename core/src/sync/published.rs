@@ -41,6 +41,18 @@ pub struct ReadersBehind {
     pub oldest: u64,
 }
 
+impl fmt::Display for ReadersBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a reader has not finished with generation {}",
+            self.oldest
+        )
+    }
+}
+
+impl core::error::Error for ReadersBehind {}
+
 /// The edits that a publication refused, by their position.
 pub type Refused<T> = Vec<(usize, <T as Replica>::Refusal)>;
 

@@ -44,7 +44,8 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     // `plan` for the node's own description, which is decoded like an object.
     ("k8s", &["net", "model", "plan"]),
     ("api", &["net", "model"]),
-    ("dns", &["net", "model"]),
+    // `sync` for answering threads, `node` because its objects are followed.
+    ("dns", &["net", "sync", "model", "node"]),
     // `service` for what a plan is compiled into, `node` to follow it.
     ("nft", &["net", "model", "plan", "service", "node"]),
 ];
