@@ -13,8 +13,8 @@ use portolan::driver::huge_pages;
 use portolan::net::{Direction, Instant, Protocol, ServiceId};
 use portolan::packet::tcp_flags;
 use portolan::service::{
-    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec, SourceRule,
-    TableLimits,
+    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, Schedule, ServiceSpec,
+    SourceRule, TableLimits,
 };
 use portolan::table::hash::next_seed;
 use std::sync::Arc;
@@ -383,6 +383,7 @@ fn config(setup: &Setup) -> Config {
                 frontends: SERVICES,
                 endpoints: SERVICES * ENDPOINTS_EACH,
                 source_ranges: 1,
+                hash_buckets: 0,
             },
             affinities: 1,
             fragments: 1,
@@ -420,6 +421,7 @@ fn edits(setup: &Setup) -> Vec<Edit> {
             local: false,
             in_cluster_set: true,
             in_local_set: false,
+            weight: 1,
             tag: u64::from(endpoint),
         };
         let frontend = Frontend {
@@ -434,6 +436,7 @@ fn edits(setup: &Setup) -> Vec<Edit> {
             frontends: vec![frontend],
             endpoints: (first..first + ENDPOINTS_EACH).map(endpoint).collect(),
             affinity_seconds: None,
+            schedule: Schedule::default(),
         };
         Edit::Put(ServiceId(number), Arc::new(spec))
     };

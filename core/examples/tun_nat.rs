@@ -17,7 +17,7 @@ use portolan::dataplane::{Config, Dataplane, Descriptor, NewWorkerError};
 use portolan::driver::{self, Driver, QueueStats, RunOptions, Tun, TunOptions};
 use portolan::net::{Instant, Protocol, ServiceId};
 use portolan::service::{
-    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, ServiceSpec, SourceRule,
+    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, Schedule, ServiceSpec, SourceRule,
 };
 
 struct Options {
@@ -77,9 +77,11 @@ fn service(frontend: SocketAddr, endpoint: SocketAddr) -> ServiceSpec {
             local: false,
             in_cluster_set: true,
             in_local_set: false,
+            weight: 1,
             tag: 0,
         }],
         affinity_seconds: None,
+        schedule: Schedule::default(),
     }
 }
 

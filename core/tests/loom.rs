@@ -8,7 +8,7 @@ use core::net::Ipv4Addr;
 use loom::thread;
 use portolan::conntrack::{Connections, Opening, SourcePorts, Timeouts, Transport};
 use portolan::net::{EndpointId, Protocol, Tuple};
-use portolan::sync::{FreeList, Header, Life, Published, Replica, Word};
+use portolan::sync::{FreeList, Header, Life, Loads, Published, Replica, Word};
 use portolan::table::{Entry, Index, InsertError, Sameness};
 use std::sync::Arc;
 
@@ -153,6 +153,7 @@ fn opening(random: u64) -> Opening<Ipv4Addr> {
         endpoint: EndpointId(0),
         endpoint_generation: 0,
         local_endpoint: false,
+        counted: false,
         masquerade: None,
         ports: SourcePorts::new(&(1_024..=1_025)),
         random,
@@ -168,6 +169,7 @@ fn of_two_that_open_one_tuple_both_have_one_connection() {
             1,
             &Timeouts::default(),
             None,
+            Arc::new(Loads::new(1)),
         ));
         let other = Arc::clone(&table);
         let second = thread::spawn(move || {

@@ -50,6 +50,7 @@ impl portolan_limits {
                 frontends: self.frontends,
                 endpoints: self.endpoints,
                 source_ranges: self.source_ranges,
+                hash_buckets: 512 * 1024,
             },
             affinities: self.affinities,
             fragments: self.fragments,

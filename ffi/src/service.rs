@@ -7,7 +7,7 @@ use crate::sized::SizedStruct;
 use core::net::IpAddr;
 use portolan::net::{Prefix, Protocol};
 use portolan::service::{
-    EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec, SourceRule,
+    EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, Schedule, ServiceSpec, SourceRule,
 };
 
 /// TCP's number (IANA).
@@ -181,6 +181,7 @@ impl portolan_service {
             frontends: Vec::with_capacity(frontends.len()),
             endpoints: Vec::with_capacity(endpoints.len()),
             affinity_seconds: (self.affinity_seconds != 0).then_some(self.affinity_seconds),
+            schedule: Schedule::default(),
         };
         for (index, frontend) in frontends.iter().enumerate() {
             // SAFETY: as promised.
@@ -262,6 +263,7 @@ impl portolan_endpoint {
             local: self.flags & PORTOLAN_ENDPOINT_HERE != 0,
             in_cluster_set: self.flags & PORTOLAN_ENDPOINT_CLUSTER != 0,
             in_local_set: self.flags & PORTOLAN_ENDPOINT_LOCAL != 0,
+            weight: 1,
             tag: self.tag,
         })
     }

@@ -6,8 +6,10 @@ use portolan::conntrack::{Connections, Opening, SourcePorts, Stored, Timeouts, T
 use portolan::driver::huge_pages;
 use portolan::net::{EndpointId, Protocol, Tuple};
 use portolan::packet::PlainHeaders;
+use portolan::sync::Loads;
 use portolan::table::Home;
 use portolan::table::hash::next_seed;
+use std::sync::Arc;
 
 const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
 
@@ -74,7 +76,13 @@ fn tuple<A: Stored>(number: u32) -> Tuple<A> {
 }
 
 fn table<A: Stored>(size: u32) -> Connections<A> {
-    let table = Connections::new(size, 7, &Timeouts::default(), Some(huge_pages));
+    let table = Connections::new(
+        size,
+        7,
+        &Timeouts::default(),
+        Some(huge_pages),
+        Arc::new(Loads::new(1)),
+    );
     for number in 0..size {
         let opening = Opening {
             original: tuple::<A>(number),
@@ -83,6 +91,7 @@ fn table<A: Stored>(size: u32) -> Connections<A> {
             endpoint: EndpointId(0),
             endpoint_generation: 0,
             local_endpoint: false,
+            counted: false,
             masquerade: None,
             ports: SourcePorts::new(&(1_024..=65_535)),
             random: 1,

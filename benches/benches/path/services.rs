@@ -2,10 +2,10 @@
 
 use crate::{BATCH, Bench, address, batches, floors};
 use core::hint::black_box;
-use portolan::net::{Address, Family, Prefix, Protocol, ServiceId};
+use portolan::net::{Address, Family, Prefix, Protocol, ServiceId, Tuple};
 use portolan::service::{
-    Edit, Effects, EndpointSet, EndpointSpec, Frontend, FrontendKind, Lookup, NodeSpec,
-    ServiceSpec, SourceClass, SourceRule, Table, TableLimits,
+    Balance, Draw, Edit, Effects, EndpointSet, EndpointSpec, Frontend, FrontendKind, Lookup,
+    NodeSpec, Schedule, ServiceSpec, SourceClass, SourceRule, Table, TableLimits,
 };
 use portolan::table::hash::next_seed;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ enum Wanted {
 pub(crate) fn lookups<A: Address>(criterion: &mut Bench) {
     for size in SIZES {
         let table = table::<A>(size);
+        let balance = Balance::default();
         let group = format!("service {:?}", A::FAMILY);
         let cases = [
             ("hit", CLUSTER_IPS, Wanted::Frontend),
@@ -40,7 +41,7 @@ pub(crate) fn lookups<A: Address>(criterion: &mut Bench) {
                 let mut random = 1;
                 bencher.iter_custom(|operations| {
                     batches(operations, || {
-                        batch::<A>(&table, size, net, wanted, &mut random)
+                        batch::<A>((&table, &balance), size, net, wanted, &mut random)
                     })
                 });
             });
@@ -50,7 +51,13 @@ pub(crate) fn lookups<A: Address>(criterion: &mut Bench) {
 }
 
 /// 32 lookups as a burst does them: all first lines asked for, then all frontends', then the choices.
-fn batch<A: Address>(table: &Table, size: u32, net: u8, wanted: Wanted, random: &mut u64) {
+fn batch<A: Address>(
+    (table, balance): (&Table, &Balance),
+    size: u32,
+    net: u8,
+    wanted: Wanted,
+    random: &mut u64,
+) {
     let asked: [(A, u64); BATCH] = core::array::from_fn(|_| {
         let number = ((next_seed(random) >> 32) * u64::from(size)) >> 32;
         let address = address(net, number as u32);
@@ -70,7 +77,21 @@ fn batch<A: Address>(table: &Table, size: u32, net: u8, wanted: Wanted, random: 
         assert_eq!(hit, wanted != Wanted::Nothing, "{lookup:?}");
         if let (Lookup::Frontend(frontend), Wanted::FrontendAndEndpoint) = (lookup, wanted) {
             let source = address::<A>(OTHERS, 1);
-            let choice = table.select(frontend, SourceClass::Pod, source, None, next_seed(random));
+            let tuple = Tuple {
+                source,
+                destination: source,
+                source_port: 40_000,
+                destination_port: 80,
+                protocol: Protocol::Tcp,
+            };
+            let draw = Draw {
+                tuple: &tuple,
+                random: next_seed(random),
+                now: 0,
+                balance,
+                peek: false,
+            };
+            let choice = table.select(frontend, SourceClass::Pod, None, &draw);
             black_box(choice);
         }
     }
@@ -82,6 +103,7 @@ fn table<A: Address>(size: u32) -> Table {
         frontends: size,
         endpoints: size * ENDPOINTS_EACH,
         source_ranges: 1,
+        hash_buckets: 0,
     };
     let mut table = Table::new(&limits, 7).unwrap_or_else(|error| panic!("{error}"));
     let mut effects = Effects::default();
@@ -114,6 +136,7 @@ fn service<A: Address>(number: u32) -> ServiceSpec {
         local: false,
         in_cluster_set: true,
         in_local_set: false,
+        weight: 1,
         tag: u64::from(endpoint),
     };
     let first = number * ENDPOINTS_EACH;
@@ -128,5 +151,6 @@ fn service<A: Address>(number: u32) -> ServiceSpec {
         }],
         endpoints: (first..first + ENDPOINTS_EACH).map(endpoint).collect(),
         affinity_seconds: None,
+        schedule: Schedule::default(),
     }
 }

@@ -4,12 +4,13 @@
 //! An index entry carries a record number, a direction and fifteen bits of the record's version. All threads
 //! share the table; nothing locks.
 
-use super::record::{Binding, Record, Stored, join, join16, split};
+use super::record::{Binding, Counted, Record, Stored, join, join16, split};
 use super::state::{Memory, Progress, State, Step, Transport, step};
 use super::timeouts::{TimeoutTicks, Timeouts};
 use crate::net::{Direction, Family, Protocol, TICKS_PER_SECOND, Tuple};
-use crate::sync::{Advice, FreeStack, Header, Life, Lines, Word};
+use crate::sync::{Advice, FreeStack, Header, Life, Lines, Loads, Word};
 use crate::table::{Entry, HashKey, Home, Index, prefetch};
+use alloc::sync::Arc;
 use core::net::IpAddr;
 
 /// Deadlines are moved only when they move by at least this much: half a second.
@@ -26,6 +27,7 @@ pub struct Connections<A: Stored> {
     pub(super) index: Index,
     pub(super) records: Lines<Record<A>>,
     free: FreeStack,
+    loads: Arc<Loads>,
     pub(super) timeouts: TimeoutTicks,
     sweep_hand: Word,
     evict_hand: Word,
@@ -98,9 +100,16 @@ pub(super) const fn decode(entry: Entry) -> (u32, u64, Direction) {
 }
 
 impl<A: Stored> Connections<A> {
-    /// A table for exactly `capacity` connections, whose memory `advice` sees before it is touched.
+    /// A table for exactly `capacity` connections, whose memory `advice` sees before it is touched. `loads` counts
+    /// those that are to be counted.
     #[must_use]
-    pub fn new(capacity: u32, seed: u128, timeouts: &Timeouts, advice: Option<Advice>) -> Self {
+    pub fn new(
+        capacity: u32,
+        seed: u128,
+        timeouts: &Timeouts,
+        advice: Option<Advice>,
+        loads: Arc<Loads>,
+    ) -> Self {
         let records = Lines::new(capacity as usize, advice, Record::empty);
         let link = |number: u32| records.get(number as usize).map(Record::link);
         let free = FreeStack::full(capacity, link);
@@ -113,6 +122,7 @@ impl<A: Stored> Connections<A> {
             index: Index::new(u64::from(capacity).saturating_mul(2), advice),
             records,
             free,
+            loads,
             timeouts: TimeoutTicks::new(timeouts),
             sweep_hand: Word::new(0),
             evict_hand: Word::new(0),
@@ -286,7 +296,7 @@ impl<A: Stored> Connections<A> {
             let Step::Advance(progress) = outcome else {
                 return Some(outcome);
             };
-            match Self::store(record, header, checks, memory, &progress, now) {
+            match self.store(record, header, checks, memory, &progress, now) {
                 Ok(()) => return Some(outcome),
                 // Another worker moved it first: this packet's step is taken from where that one led, so
                 // that no FIN is lost.
@@ -300,6 +310,7 @@ impl<A: Stored> Connections<A> {
     /// Writes what a step changed, and only that: an unchanged cache line stays clean.
     #[inline(always)]
     fn store(
+        &self,
         record: &Record<A>,
         header: Header,
         checks: u64,
@@ -309,7 +320,9 @@ impl<A: Stored> Connections<A> {
     ) -> Result<(), Header> {
         let deadline = now.saturating_add(progress.timeout);
         let life = Life::Live(progress.state.bits());
-        if header.life() != life || deadline.abs_diff(header.deadline()) >= REFRESH_TICKS {
+        if header.life() != life {
+            self.move_on(record, header, progress.state, deadline)?;
+        } else if deadline.abs_diff(header.deadline()) >= REFRESH_TICKS {
             header.advance(&record.header, life, deadline)?;
         }
         if let Some(seen) = progress.seen {
@@ -330,6 +343,51 @@ impl<A: Stored> Connections<A> {
         Ok(())
     }
 
+    /// Changes a connection's state, and what its endpoint's load makes of it.
+    #[cold]
+    #[inline(never)]
+    fn move_on(
+        &self,
+        record: &Record<A>,
+        header: Header,
+        state: State,
+        deadline: u32,
+    ) -> Result<(), Header> {
+        // Read before the swap, which succeeds only if the record is the same incarnation's still.
+        let binding = record.counted();
+        header.advance(&record.header, Life::Live(state.bits()), deadline)?;
+        if let (Some(counted), Life::Live(before)) = (binding, header.life()) {
+            self.recount(&counted, Some(State::from_bits(before)), Some(state));
+        }
+        Ok(())
+    }
+
+    /// Counts a connection whose state changes; `None`: not live.
+    pub(super) fn count(&self, binding: &Binding<A>, before: Option<State>, after: Option<State>) {
+        if binding.counted {
+            let counted = Counted {
+                endpoint: binding.endpoint,
+                generation: binding.endpoint_generation,
+                protocol: binding.original.protocol,
+            };
+            self.recount(&counted, before, after);
+        }
+    }
+
+    fn recount(&self, counted: &Counted, before: Option<State>, after: Option<State>) {
+        let load = |state: Option<State>| match state {
+            Some(state) if state.is_active(counted.protocol) => (1, 0),
+            Some(_) => (0, 1),
+            None => (0, 0),
+        };
+        let ((active, inactive), (now_active, now_inactive)) = (load(before), load(after));
+        let change = (now_active - active, now_inactive - inactive);
+        if change != (0, 0) {
+            self.loads
+                .change(counted.endpoint, counted.generation, change.0, change.1);
+        }
+    }
+
     /// Ends a connection; `false` if another thread did, or moved it, first.
     pub fn close(&self, hit: Hit<'_, A>) -> bool {
         if hit
@@ -338,6 +396,9 @@ impl<A: Stored> Connections<A> {
             .is_err()
         {
             return false;
+        }
+        if let Life::Live(bits) = hit.header.life() {
+            self.count(&hit.binding, Some(State::from_bits(bits)), None);
         }
         self.withdraw(hit.number, hit.header, &hit.binding);
         self.closed.add(1);

@@ -4,8 +4,9 @@
 //! connections: each of them compares the generation that it remembers.
 
 use crate::net::EndpointId;
-use crate::sync::Word;
+use crate::sync::{Loads, Word};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 #[derive(Debug)]
 #[repr(C, align(16))]
@@ -18,6 +19,7 @@ struct Endpoint {
 #[derive(Debug)]
 pub struct Endpoints {
     endpoints: Box<[Endpoint]>,
+    loads: Arc<Loads>,
 }
 
 /// What a connection finds of its endpoint.
@@ -30,15 +32,16 @@ pub enum EndpointLife {
 }
 
 impl Endpoints {
-    /// Room for `capacity` endpoints.
+    /// Room for `capacity` endpoints, whose connections `loads` counts.
     #[must_use]
-    pub fn new(capacity: u32) -> Self {
+    pub fn new(capacity: u32, loads: Arc<Loads>) -> Self {
         let endpoint = |_| Endpoint {
             generation: Word::new(0),
             tag: Word::new(0),
         };
         Self {
             endpoints: (0..capacity).map(endpoint).collect(),
+            loads,
         }
     }
 
@@ -59,38 +62,38 @@ impl Endpoints {
     pub fn end(&self, id: EndpointId) {
         if let Some(endpoint) = self.endpoints.get(id.0 as usize) {
             // Only the publishing thread writes generations.
-            endpoint
-                .generation
-                .write_release(endpoint.generation.read().wrapping_add(1));
+            let generation = endpoint.generation.read().wrapping_add(1);
+            // Before anyone can know of the generation: its connections count from zero.
+            self.loads.begin(id, kept(generation));
+            endpoint.generation.write_release(generation);
         }
     }
 
     /// The generation to remember of an endpoint that was just chosen.
     #[inline]
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a connection keeps sixteen bits"
-    )]
     pub fn generation(&self, id: EndpointId) -> u16 {
         self.endpoints
             .get(id.0 as usize)
-            .map_or(0, |endpoint| endpoint.generation.read_acquire() as u16)
+            .map_or(0, |endpoint| kept(endpoint.generation.read_acquire()))
     }
 
     /// What has become of the endpoint that was chosen at `generation`.
     #[inline]
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a connection keeps sixteen bits"
-    )]
     pub fn life(&self, id: EndpointId, generation: u16) -> EndpointLife {
         match self.endpoints.get(id.0 as usize) {
-            Some(endpoint) if endpoint.generation.read() as u16 == generation => {
+            Some(endpoint) if kept(endpoint.generation.read()) == generation => {
                 EndpointLife::Serving(endpoint.tag.read())
             }
             Some(_) | None => EndpointLife::Ended,
         }
     }
+}
+
+/// The sixteen bits of a generation that a connection keeps.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "as documented")]
+const fn kept(generation: u64) -> u16 {
+    generation as u16
 }

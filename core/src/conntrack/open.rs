@@ -110,6 +110,8 @@ pub struct Opening<A> {
     pub endpoint_generation: u16,
     /// Is it on this node?
     pub local_endpoint: bool,
+    /// Is it to be one of the endpoint's load?
+    pub counted: bool,
     /// `Some(address)`: the source becomes this address, with a source port out of `ports`.
     pub masquerade: Option<A>,
     /// Ports for masquerading, and for flows whose own port is taken.
@@ -220,6 +222,8 @@ impl<A: Stored> Connections<A> {
             }
         }
         let life = Life::Live(progress.state.bits());
+        // Before anyone can end it.
+        self.count(&binding, None, Some(progress.state));
         match header.advance(&record.header, life, deadline) {
             Ok(header) => Ok(Some(Hit {
                 record,
@@ -229,6 +233,7 @@ impl<A: Stored> Connections<A> {
                 binding,
             })),
             Err(_) => {
+                self.count(&binding, Some(progress.state), None);
                 self.abandon(number, header, &[reply, original]);
                 Ok(None)
             }
@@ -377,6 +382,7 @@ impl<A: Stored> Opening<A> {
             endpoint_generation: self.endpoint_generation,
             masquerade: self.masquerade.is_some(),
             local_endpoint: self.local_endpoint,
+            counted: self.counted,
             network: addresses,
             transport: addresses.plus(Delta::of_ports(&original, &forward)),
         }

@@ -166,6 +166,8 @@ pub(super) mod binding_flags {
     pub(in crate::conntrack) const LOCAL_ENDPOINT: u8 = 2;
     /// Source address or port differ between the directions (masquerade, or a port that was taken).
     pub(in crate::conntrack) const SOURCE_TRANSLATED: u8 = 4;
+    /// The connection is one of its endpoint's load.
+    pub(in crate::conntrack) const COUNTED: u8 = 8;
 }
 
 /// What a connection ties together: constant for its life.
@@ -183,10 +185,20 @@ pub struct Binding<A> {
     pub masquerade: bool,
     /// The endpoint is on this node.
     pub local_endpoint: bool,
+    /// It is one of its endpoint's load ([`crate::sync::Loads`]).
+    pub counted: bool,
     /// What the network header's checksum differs by in the original direction.
     pub network: Delta,
     /// What the transport header's checksum differs by in the original direction.
     pub transport: Delta,
+}
+
+/// Whose load a connection is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    pub(super) endpoint: EndpointId,
+    pub(super) generation: u16,
+    pub(super) protocol: Protocol,
 }
 
 impl<A: Address> Binding<A> {
@@ -252,11 +264,19 @@ impl<A: Stored> Record<A> {
         } else {
             0
         };
+        let counted = if binding.counted {
+            binding_flags::COUNTED
+        } else {
+            0
+        };
         self.binding.write(join(
             binding.endpoint.0,
             join16(
                 binding.endpoint_generation,
-                u16::from_be_bytes([original.protocol.number(), masquerade | local | translated]),
+                u16::from_be_bytes([
+                    original.protocol.number(),
+                    masquerade | local | translated | counted,
+                ]),
             ),
         ));
         let deltas = join16(binding.network.to_bits(), binding.transport.to_bits());
@@ -264,6 +284,23 @@ impl<A: Stored> Record<A> {
         for (word, value) in self.seen.iter().zip(seen) {
             word.write(value);
         }
+    }
+
+    /// Whose load it is, if it is anybody's; means something only if the header confirms afterwards.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "fields are taken out of the word"
+    )]
+    pub(super) fn counted(&self) -> Option<Counted> {
+        let word = self.binding.read();
+        if word as u8 & binding_flags::COUNTED == 0 {
+            return None;
+        }
+        Some(Counted {
+            endpoint: EndpointId(split(word).0),
+            generation: (word >> 16) as u16,
+            protocol: Protocol::from_number((word >> 8) as u8)?,
+        })
     }
 
     /// Reads what is constant; means something only if the header confirms afterwards.
@@ -297,6 +334,7 @@ impl<A: Stored> Record<A> {
             endpoint_generation: generation,
             masquerade: flags & binding_flags::MASQUERADE != 0,
             local_endpoint: flags & binding_flags::LOCAL_ENDPOINT != 0,
+            counted: flags & binding_flags::COUNTED != 0,
             network: Delta::from_bits(network),
             transport: Delta::from_bits(transport),
         }

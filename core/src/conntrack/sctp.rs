@@ -62,6 +62,14 @@ const fn row(text: &[u8; 9]) -> [u8; 9] {
     row
 }
 
+/// Opening or established.
+pub(super) const fn is_active(state: u8) -> bool {
+    matches!(
+        state,
+        is::COOKIE_WAIT | is::COOKIE_ECHOED | is::ESTABLISHED | is::HEARTBEAT_SENT
+    )
+}
+
 pub(super) const fn name(state: u8) -> Option<&'static str> {
     match state {
         is::CLOSED => Some("CLOSED"),

@@ -65,6 +65,17 @@ impl State {
         self.0 & ASSURED != 0
     }
 
+    /// Does the connection burden its endpoint, or is it only closing? As IPVS tells `activeconns` from `inactconns`:
+    /// opening and established, and UDP always (`tcp_state_active_table`; `set_sctp_state`).
+    #[must_use]
+    pub const fn is_active(self, protocol: Protocol) -> bool {
+        match protocol {
+            Protocol::Tcp => tcp::is_active(self.protocol_state()),
+            Protocol::Sctp => sctp::is_active(self.protocol_state()),
+            Protocol::Udp => true,
+        }
+    }
+
     /// Netfilter's name of the state, `None` for UDP, which has none.
     #[must_use]
     pub const fn name(self, protocol: Protocol) -> Option<&'static str> {

@@ -77,6 +77,14 @@ pub(super) const fn name(state: u8) -> Option<&'static str> {
     }
 }
 
+/// Opening or established.
+pub(super) const fn is_active(state: u8) -> bool {
+    matches!(
+        state,
+        is::SYN_SENT | is::SYN_SENT2 | is::SYN_RECV | is::ESTABLISHED
+    )
+}
+
 /// Which row of [`TRANSITIONS`], `None` for a segment without any of these flags.
 #[inline]
 const fn kind(flags: u8) -> Option<usize> {

@@ -2,8 +2,8 @@
 
 use super::endpoint_counters::EndpointAccounts;
 use crate::conntrack::{Connections, Endpoints, Fragments, Timeouts};
-use crate::service::{Affinity, Table, TableLimits};
-use crate::sync::Advice;
+use crate::service::{Affinity, Balance, Table, TableLimits};
+use crate::sync::{Advice, Loads};
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 
@@ -89,9 +89,12 @@ impl Limits {
             connections: Connections::<Ipv4Addr>::memory_bytes(self.connections_ipv4)
                 .saturating_add(Connections::<Ipv6Addr>::memory_bytes(self.connections_ipv6)),
             table: Table::memory_bytes(&self.table).saturating_mul(2),
-            endpoints: (Endpoints::memory_bytes(self.table.endpoints) as u64).saturating_add(
-                super::stats::ServiceCounters::memory_bytes(self.table.services),
-            ),
+            endpoints: (Endpoints::memory_bytes(self.table.endpoints) as u64)
+                .saturating_add(Loads::memory_bytes(self.table.endpoints))
+                .saturating_add(Balance::memory_bytes(self.table.services))
+                .saturating_add(super::stats::ServiceCounters::memory_bytes(
+                    self.table.services,
+                )),
             endpoint_counters: EndpointAccounts::memory_bytes(
                 self.workers,
                 self.counted_endpoints(),

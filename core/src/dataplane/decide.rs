@@ -4,7 +4,7 @@
 use super::shared::{Shared, Tracked};
 use crate::conntrack::EndpointLife;
 use crate::net::{DropReason, EndpointId, ServiceId, Tuple};
-use crate::service::{FrontendRef, Lookup, Selection, SourceClass, Table};
+use crate::service::{Draw, FrontendRef, Lookup, Selection, SourceClass, Table};
 
 /// Something that a decision found on its way.
 #[derive(Debug, Clone, Copy)]
@@ -17,10 +17,15 @@ pub(super) enum Note {
 
 /// Who listens to notes.
 pub(super) trait Tracer {
+    /// Is it only asked what would be decided? Then nobody's turn is taken.
+    const PEEKS: bool;
+
     fn note(&mut self, note: Note);
 }
 
 impl Tracer for () {
+    const PEEKS: bool = false;
+
     #[inline]
     fn note(&mut self, _: Note) {}
 }
@@ -46,13 +51,16 @@ pub(super) struct Choice<A> {
     pub(super) port: u16,
     pub(super) tag: u64,
     pub(super) local: bool,
+    /// The connection is to be one of the endpoint's load.
+    pub(super) counted: bool,
     /// `Some`: the source becomes this address.
     pub(super) masquerade: Option<A>,
     /// Seconds for which the client is to keep the endpoint.
     pub(super) affinity_seconds: Option<u32>,
 }
 
-/// Decides where the connection of a first packet goes. Changes nothing; same arguments, same answer.
+/// Decides where the connection of a first packet goes. Changes nothing but whose turn it is, and not even that for
+/// a tracer that peeks; same arguments and same turn, same answer.
 pub(super) fn decide<A: Tracked, T: Tracer>(
     table: &Table,
     shared: &Shared,
@@ -96,7 +104,14 @@ pub(super) fn decide<A: Tracked, T: Tracer>(
     if let Some(endpoint) = kept {
         tracer.note(Note::Kept(endpoint));
     }
-    let (endpoint, by_rule) = match table.select(frontend, class, tuple.source, kept, random) {
+    let draw = Draw {
+        tuple,
+        random,
+        now,
+        balance: &shared.balance,
+        peek: T::PEEKS,
+    };
+    let (endpoint, by_rule) = match table.select(frontend, class, kept, &draw) {
         Selection::Endpoint { id, masquerade } => (id, masquerade),
         Selection::SourceRange => return Decision::Drop(DropReason::SourceRange, Some(service)),
         Selection::NoneUsable => return Decision::Reject(Some(service)),
@@ -131,6 +146,7 @@ pub(super) fn decide<A: Tracked, T: Tracer>(
         port: chosen.port(),
         tag: chosen.tag(),
         local: chosen.is_local(),
+        counted: entry.counts_connections(),
         masquerade,
         affinity_seconds,
     })

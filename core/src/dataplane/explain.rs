@@ -65,6 +65,8 @@ struct Notes {
 }
 
 impl Tracer for Notes {
+    const PEEKS: bool = true;
+
     fn note(&mut self, note: Note) {
         match note {
             Note::Frontend(frontend) => self.frontend = Some(frontend),

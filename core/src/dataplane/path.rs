@@ -298,6 +298,7 @@ impl Burst<'_> {
             endpoint: choice.endpoint,
             endpoint_generation: choice.generation,
             local_endpoint: choice.local,
+            counted: choice.counted,
             masquerade: choice.masquerade,
             ports: self.shared.masquerade_ports,
             random: next_seed(self.random),

@@ -4,8 +4,8 @@ use super::config::Config;
 use super::stats::{COUNTERS, ServiceCounters};
 use crate::conntrack::{Connections, Endpoints, Fragments, SourcePorts, Stored};
 use crate::net::Protocol;
-use crate::service::Affinity;
-use crate::sync::{Counters, FreeList};
+use crate::service::{Affinity, Balance};
+use crate::sync::{Counters, FreeList, Loads};
 use alloc::sync::Arc;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -16,6 +16,7 @@ pub(super) struct Shared {
     pub(super) affinity: Affinity,
     pub(super) fragments: Fragments,
     pub(super) endpoints: Endpoints,
+    pub(super) balance: Balance,
     pub(super) services: ServiceCounters,
     pub(super) counters: Arc<Counters<COUNTERS>>,
     pub(super) masquerade_ports: SourcePorts,
@@ -34,12 +35,15 @@ impl Shared {
             memory_advice: advice,
             ..
         } = config;
+        let loads = Arc::new(Loads::new(limits.table.endpoints));
+        let counted = || Arc::clone(&loads);
         Self {
-            ipv4: Connections::new(limits.connections_ipv4, *seed, timeouts, *advice),
-            ipv6: Connections::new(limits.connections_ipv6, *seed, timeouts, *advice),
+            ipv4: Connections::new(limits.connections_ipv4, *seed, timeouts, *advice, counted()),
+            ipv6: Connections::new(limits.connections_ipv6, *seed, timeouts, *advice, counted()),
+            balance: Balance::new(limits.table.services, counted()),
             affinity: Affinity::new(limits.affinities, *seed),
             fragments: Fragments::new(limits.fragments, *seed),
-            endpoints: Endpoints::new(limits.table.endpoints),
+            endpoints: Endpoints::new(limits.table.endpoints, counted()),
             services: ServiceCounters::new(limits.table.services),
             counters: Counters::new(limits.workers as usize),
             masquerade_ports: SourcePorts::new(masquerade_ports),

@@ -7,7 +7,8 @@ use crate::net::{Instant, Prefix, Protocol, ServiceId};
 use crate::packet::build::{self, tcp, udp};
 use crate::packet::{Headers, Parsed, parse};
 use crate::service::{
-    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec, SourceRule,
+    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, Schedule, ServiceSpec,
+    SourceRule,
 };
 use alloc::sync::Arc;
 use alloc::vec;
@@ -53,10 +54,12 @@ fn service(
                 local: false,
                 in_cluster_set: true,
                 in_local_set: false,
+                weight: 1,
                 tag: 100 + position as u64,
             })
             .collect(),
         affinity_seconds: None,
+        schedule: Schedule::default(),
     }
 }
 

@@ -221,6 +221,8 @@ fn web(name: &str, health_check_node_port: u16) -> Object {
         affinity_seconds: None,
         publish_not_ready_addresses: false,
         proxy_name: None,
+        scheduling: crate::model::Scheduling::default(),
+        weights: crate::model::Weights::default(),
     })
 }
 
@@ -245,6 +247,7 @@ fn pods(count: u8) -> Object {
         }],
         endpoints: (1..=count).map(endpoint).collect(),
         headless: false,
+        weights: crate::model::Weights::default(),
     })
 }
 

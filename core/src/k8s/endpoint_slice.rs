@@ -2,6 +2,7 @@
 
 use super::findings::{About, Quoted};
 use super::parts::{self, Use};
+use super::scheduling;
 use crate::model::{Conditions, EndpointPort, EndpointSlice, Object, ObjectKey, SliceEndpoint};
 use crate::net::Family;
 use alloc::collections::BTreeMap;
@@ -50,6 +51,7 @@ pub(super) fn convert(
         key,
         service_name: service_name.clone(),
         headless: is_headless(&labels),
+        weights: scheduling::weights(slice.metadata.annotations.as_ref(), about),
         family,
         endpoints: endpoints
             .into_iter()

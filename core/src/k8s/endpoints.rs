@@ -3,6 +3,7 @@
 use super::endpoint_slice::is_headless;
 use super::findings::About;
 use super::parts::{self, Use};
+use super::scheduling;
 use crate::model::{
     Conditions, EndpointPort, EndpointSlice, Endpoints, Object, ObjectKey, SliceEndpoint,
 };
@@ -14,6 +15,7 @@ use k8s_openapi::api::core::v1 as api;
 /// One slice per subset and family that has endpoints.
 pub(super) fn convert(key: ObjectKey, endpoints: api::Endpoints, about: &mut About<'_>) -> Object {
     let headless = endpoints.metadata.labels.as_ref().is_some_and(is_headless);
+    let weights = scheduling::weights(endpoints.metadata.annotations.as_ref(), about);
     let mut slices = Vec::new();
     for (index, subset) in endpoints
         .subsets
@@ -50,6 +52,7 @@ pub(super) fn convert(key: ObjectKey, endpoints: api::Endpoints, about: &mut Abo
                     headless,
                     family,
                     endpoints,
+                    weights: weights.clone(),
                     ports: ports.clone(),
                 });
             }

@@ -5,6 +5,7 @@
 //! hostile until proven otherwise: its size, its depth, what its aliases expand to and what is said about it are
 //! all bounded.
 
+mod duration;
 mod endpoint_slice;
 mod endpoints;
 mod findings;
@@ -13,6 +14,7 @@ mod json;
 mod node;
 mod node_config;
 mod parts;
+mod scheduling;
 mod service;
 mod source;
 mod text;

@@ -5,10 +5,11 @@
 
 use super::findings::{About, Findings, Quoted};
 use super::parts::{self, Use};
-use super::{item, yaml};
+use super::{item, scheduling, yaml};
 use crate::model::Rejection;
 use crate::net::Prefix;
 use crate::plan::{LocalDetector, NodeConfig, NodePortAddresses};
+use crate::service::Schedule;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -48,6 +49,16 @@ pub struct NodeDescription {
     /// NodePorts are served on those of `ips` that lie in one of these; or `primary` (the default) or `all` alone.
     #[serde(default)]
     pub node_port_addresses: Vec<String>,
+    /// How endpoints are chosen of Services that do not say so themselves: `random` (the default), or a scheduler as
+    /// IPVS names them.
+    #[serde(default)]
+    pub scheduler: Option<String>,
+    /// For how long new endpoints get fewer connections than their share; absent: not at all.
+    #[serde(default)]
+    pub slow_start: Option<String>,
+    /// What Maglev's hash begins with: nodes that are to make the same choices have the same.
+    #[serde(default)]
+    pub maglev_seed: u64,
     /// Serve only Services with this label `service.kubernetes.io/service-proxy-name`; absent: those without.
     #[serde(default)]
     pub proxy_name: Option<String>,
@@ -131,6 +142,17 @@ impl NodeDescription {
             masquerade_all: self.masquerade_all,
             service_cidrs: prefixes(&self.service_cidrs, "serviceCIDRs", &mut about),
             node_port_addresses: node_port_addresses(&self.node_port_addresses, &mut about),
+            schedule: Schedule {
+                scheduler: self
+                    .scheduler
+                    .and_then(|name| scheduling::scheduler(&name, "scheduler", &mut about))
+                    .unwrap_or_default(),
+                slow_start_seconds: self
+                    .slow_start
+                    .and_then(|text| scheduling::slow_start(&text, "slowStart", &mut about))
+                    .unwrap_or(0),
+                seed: self.maglev_seed,
+            },
             proxy_name: self.proxy_name,
             name: self.node_name,
         };

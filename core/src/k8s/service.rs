@@ -4,6 +4,7 @@
 
 use super::findings::{About, Quoted};
 use super::parts::{self, Use};
+use super::scheduling;
 use crate::model::{Ingress, Object, ObjectKey, Service, ServicePort, TrafficPolicy};
 use crate::net::{Family, Prefix};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -50,6 +51,7 @@ pub(super) fn convert(
     let ranges = spec.load_balancer_source_ranges.as_deref();
     let status = service.status.and_then(|status| status.load_balancer);
     let ingress_points = status.and_then(|it| it.ingress).unwrap_or_default();
+    let annotations = service.metadata.annotations.as_ref();
     let created = service.metadata.creation_timestamp;
     let proxy_name = |labels: &mut BTreeMap<_, _>| labels.remove(PROXY_NAME);
     Some(Object::Service(Service {
@@ -79,6 +81,8 @@ pub(super) fn convert(
         ),
         affinity_seconds: affinity(&spec, about),
         publish_not_ready_addresses: spec.publish_not_ready_addresses.unwrap_or(false),
+        scheduling: scheduling::scheduling(annotations, about),
+        weights: scheduling::weights(annotations, about),
         proxy_name: service.metadata.labels.as_mut().and_then(proxy_name),
         ports: ports(spec.ports.unwrap_or_default(), about),
     }))

@@ -188,6 +188,8 @@ fn web(internal: TrafficPolicy) -> Service {
         affinity_seconds: Some(600),
         publish_not_ready_addresses: false,
         proxy_name: None,
+        scheduling: crate::model::Scheduling::default(),
+        weights: crate::model::Weights::default(),
         ports: vec![ServicePort {
             name: "dns".into(),
             protocol: Protocol::Udp,
@@ -237,6 +239,7 @@ impl Rig {
             key: ObjectKey::new("default", "web-1"),
             service_name: "web".into(),
             headless: false,
+            weights: crate::model::Weights::default(),
             family: Family::Ipv4,
             endpoints: vec![endpoint],
             ports: vec![EndpointPort {

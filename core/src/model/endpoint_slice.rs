@@ -1,6 +1,6 @@
 //! discovery.k8s.io/v1 EndpointSlice.
 
-use super::ObjectKey;
+use super::{ObjectKey, Weights};
 use crate::net::{Family, Protocol};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -76,6 +76,8 @@ pub struct EndpointSlice {
     pub family: Family,
     /// `endpoints`.
     pub endpoints: Vec<SliceEndpoint>,
+    /// The weights of its endpoints, by annotation; they count before the Service's.
+    pub weights: Weights,
     /// `ports`.
     pub ports: Vec<EndpointPort>,
 }

@@ -6,9 +6,11 @@
 mod endpoint_slice;
 mod node;
 mod object;
+mod scheduling;
 mod service;
 
 pub use endpoint_slice::{Conditions, EndpointPort, EndpointSlice, Endpoints, SliceEndpoint};
 pub use node::Node;
 pub use object::{Kind, Object, ObjectKey, ObjectRef, Rejection};
+pub use scheduling::{Scheduling, Weights};
 pub use service::{Ingress, Service, ServicePort, TrafficPolicy};

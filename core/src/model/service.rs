@@ -1,6 +1,6 @@
 //! v1 Service, as far as one node's dataplane is concerned.
 
-use super::ObjectKey;
+use super::{ObjectKey, Scheduling, Weights};
 use crate::net::{Prefix, Protocol};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -71,6 +71,10 @@ pub struct Service {
     pub publish_not_ready_addresses: bool,
     /// Label `service.kubernetes.io/service-proxy-name`: another proxy serves it.
     pub proxy_name: Option<String>,
+    /// How endpoints are chosen, by annotation.
+    pub scheduling: Scheduling,
+    /// The weights of its endpoints, by annotation.
+    pub weights: Weights,
     /// `ports`.
     pub ports: Vec<ServicePort>,
 }

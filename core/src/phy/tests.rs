@@ -4,7 +4,8 @@ use super::ServiceDevice;
 use crate::dataplane::{Config, Dataplane, Limits};
 use crate::net::{Protocol, ServiceId};
 use crate::service::{
-    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec, SourceRule,
+    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, Schedule, ServiceSpec,
+    SourceRule,
 };
 use alloc::sync::Arc;
 use alloc::vec;
@@ -50,6 +51,7 @@ fn dataplane(endpoints: Vec<EndpointSpec>) -> Dataplane {
         }],
         endpoints,
         affinity_seconds: None,
+        schedule: Schedule::default(),
     };
     let node = NodeSpec {
         masquerade_ipv4: NODE.parse().ok(),
@@ -132,6 +134,7 @@ fn a_stack_reaches_itself_through_its_cluster_ip() {
         local: true,
         in_cluster_set: true,
         in_local_set: false,
+        weight: 1,
         tag: 0,
     };
     let dataplane = dataplane(vec![endpoint]);

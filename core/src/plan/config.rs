@@ -1,6 +1,7 @@
 //! What the host says of its own node.
 
 use crate::net::Prefix;
+use crate::service::Schedule;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -62,6 +63,8 @@ pub struct NodeConfig {
     pub service_cidrs: Vec<Prefix>,
     /// Where NodePorts are served.
     pub node_port_addresses: NodePortAddresses,
+    /// How endpoints of Services are chosen that do not say so themselves.
+    pub schedule: Schedule,
     /// Serve only Services with this value of label `service.kubernetes.io/service-proxy-name`; `None`:
     /// only those without the label.
     pub proxy_name: Option<String>,

@@ -2,7 +2,7 @@
 
 use super::policy::Policy;
 use super::{ClusterReason, EndpointPlan, EndpointState, LocalReason, PortKey};
-use crate::model::{Conditions, EndpointSlice, SliceEndpoint};
+use crate::model::{Conditions, EndpointSlice, SliceEndpoint, Weights};
 use crate::net::Family;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,6 +17,7 @@ struct Candidate<'slices> {
     conditions: Conditions,
     zone_hints: &'slices [String],
     node_hints: &'slices [String],
+    weight: u16,
 }
 
 /// The endpoints of a ServicePort, and why those that may be chosen are these.
@@ -42,11 +43,12 @@ pub(super) fn visible<'slices>(
 /// `CategorizeEndpoints` in `topology.go`).
 pub(super) fn categorize(
     policy: &Policy,
+    weights: &Weights,
     slices: &[&EndpointSlice],
     key: &PortKey,
     sound: impl Fn(IpAddr) -> bool,
 ) -> Categories {
-    let candidates = merge(policy, slices, key, sound);
+    let candidates = merge(policy, weights, slices, key, sound);
     let (in_cluster_set, cluster_reason) = cluster_set(policy, &candidates);
     let (in_local_set, local_reason) = local_set(&candidates);
     let endpoints = candidates
@@ -58,6 +60,7 @@ pub(super) fn categorize(
             local: candidate.local,
             in_cluster_set: *cluster,
             in_local_set: *local,
+            weight: candidate.weight,
         })
         .collect();
     let serving = candidates
@@ -101,6 +104,7 @@ fn is_local(policy: &Policy, endpoint: &SliceEndpoint) -> bool {
 /// in the best condition, so that the order of slices does not matter.
 fn merge<'slices>(
     policy: &Policy,
+    weights: &Weights,
     slices: &[&'slices EndpointSlice],
     key: &PortKey,
     sound: impl Fn(IpAddr) -> bool,
@@ -120,6 +124,11 @@ fn merge<'slices>(
                         conditions: endpoint.conditions,
                         zone_hints: &endpoint.zone_hints,
                         node_hints: &endpoint.node_hints,
+                        weight: slice
+                            .weights
+                            .of(endpoint.address)
+                            .or_else(|| weights.of(endpoint.address))
+                            .unwrap_or(1),
                     });
                 }
             }
@@ -137,6 +146,7 @@ fn merge<'slices>(
             terminating,
             candidate.zone_hints,
             candidate.node_hints,
+            Reverse(candidate.weight),
         )
     });
     candidates.dedup_by_key(|candidate| candidate.address);

@@ -336,7 +336,13 @@ impl Planner {
             }
         }
         let sound = |address| self.endpoint_fault(address).is_none();
-        let categories = categorize(&self.policy, &objects.slices, &port.key, sound);
+        let categories = categorize(
+            &self.policy,
+            &service.weights,
+            &objects.slices,
+            &port.key,
+            sound,
+        );
         let serving = categories.endpoints.iter().zip(&categories.serving);
         let endpoints = serving
             .filter(|(_, serving)| **serving)
@@ -346,6 +352,7 @@ impl Planner {
                 local: endpoint.local,
                 in_cluster_set: endpoint.in_cluster_set,
                 in_local_set: endpoint.in_local_set,
+                weight: endpoint.weight,
                 tag: self.tag(endpoint.address.ip()),
             })
             .collect();
@@ -355,6 +362,7 @@ impl Planner {
                 frontends,
                 endpoints,
                 affinity_seconds: service.affinity_seconds,
+                schedule: self.policy.schedule(service),
             }),
             endpoints: categories.endpoints,
             cluster_reason: categories.cluster_reason,

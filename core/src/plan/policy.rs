@@ -3,7 +3,7 @@
 use super::{LocalDetector, NodeConfig, NodePortAddresses};
 use crate::model;
 use crate::net::{Address, Family, Prefix};
-use crate::service::{EndpointSet, FrontendKind, NodeSpec, SourceRule};
+use crate::service::{EndpointSet, FrontendKind, NodeSpec, Schedule, SourceRule};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -15,6 +15,7 @@ pub(crate) struct Policy {
     pub(super) zone: Option<String>,
     pub(super) proxy_name: Option<String>,
     masquerade_all: bool,
+    schedule: Schedule,
     /// The addresses that NodePorts are served on.
     node_port_addresses: Vec<IpAddr>,
     pub(super) spec: NodeSpec,
@@ -48,6 +49,7 @@ impl Policy {
             zone: zone.filter(|zone| !zone.is_empty()),
             proxy_name: config.proxy_name.clone(),
             masquerade_all: config.masquerade_all,
+            schedule: config.schedule,
             node_port_addresses: node_port_addresses(&config.node_port_addresses, &addresses),
             spec: NodeSpec {
                 masquerade_ipv4: primary(Family::Ipv4).and_then(Address::from_ip),
@@ -64,6 +66,19 @@ impl Policy {
         service.external_name.is_none()
             && !service.cluster_ips.is_empty()
             && service.proxy_name == self.proxy_name
+    }
+
+    /// How a Service's endpoints are chosen: as it says, else as the node does.
+    pub(super) fn schedule(&self, service: &model::Service) -> Schedule {
+        let model::Scheduling {
+            scheduler,
+            slow_start_seconds,
+        } = service.scheduling;
+        Schedule {
+            scheduler: scheduler.unwrap_or(self.schedule.scheduler),
+            slow_start_seconds: slow_start_seconds.unwrap_or(self.schedule.slow_start_seconds),
+            seed: self.schedule.seed,
+        }
     }
 
     pub(super) fn primary(&self, family: Family) -> Option<IpAddr> {

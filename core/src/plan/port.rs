@@ -1,5 +1,6 @@
 //! The plan of one ServicePort, with reasons for people.
 
+use crate::net::Scheduler;
 use crate::service::ServiceSpec;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -29,10 +30,12 @@ pub struct EndpointPlan {
     pub state: EndpointState,
     /// Is it on this node?
     pub local: bool,
-    /// Is it chosen for new connections by policy Cluster?
+    /// Is it in the set of policy Cluster?
     pub in_cluster_set: bool,
-    /// Is it chosen for new connections by policy Local?
+    /// Is it in the set of policy Local?
     pub in_local_set: bool,
+    /// Its weight, 1 if no annotation says otherwise; of 0 it is not chosen for new connections.
+    pub weight: u16,
 }
 
 /// Why the endpoints of policy Cluster are these (`CategorizeEndpoints`; KEP-2433, KEP-3015, KEP-1669).
@@ -134,6 +137,9 @@ impl fmt::Display for EndpointPlan {
                 write!(f, ", {word}")?;
             }
         }
+        if self.weight != 1 {
+            write!(f, ", weight {}", self.weight)?;
+        }
         Ok(())
     }
 }
@@ -146,6 +152,9 @@ impl fmt::Display for PortPlan {
         }
         if let Some(seconds) = self.spec.affinity_seconds {
             writeln!(f, "  a client keeps its endpoint for {seconds} s")?;
+        }
+        if self.spec.schedule.scheduler != Scheduler::Random {
+            writeln!(f, "  scheduler {}", self.spec.schedule.scheduler)?;
         }
         if let Some(HealthCheck {
             port,

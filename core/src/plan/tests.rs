@@ -44,6 +44,8 @@ fn service(number: u32) -> Service {
         affinity_seconds: None,
         publish_not_ready_addresses: false,
         proxy_name: None,
+        scheduling: crate::model::Scheduling::default(),
+        weights: crate::model::Weights::default(),
         ports: vec![ServicePort {
             name: "http".into(),
             protocol: Protocol::Tcp,

@@ -3,17 +3,18 @@
 use super::frontend_map::ADDRESS;
 use super::lookup::{key_ipv4, key_ipv6};
 use super::prefix_words::words;
+use super::put_schedule::buckets_wanted;
 use super::range_list;
 use super::table::{
-    EndpointEntry, EndpointRuns, FrontendEntry, FrontendLink, IN_CLUSTER_SET, IN_LOCAL_SET, IN_USE,
-    LOCAL, NONE, ServiceRecord, Table, index,
+    COUNTED, EndpointEntry, EndpointRuns, FrontendEntry, FrontendLink, IN_CLUSTER_SET,
+    IN_LOCAL_SET, IN_USE, LOCAL, NONE, SCHEDULED, ServiceRecord, Table, index,
 };
 use super::{
     ApplyError, Assigned, Edit, Effects, Ended, EndpointSet, EndpointSpec, Frontend, FrontendKind,
-    LimitExceeded, MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, NodeSpec, ServiceSpec, SourceRule,
-    TableLimit,
+    LimitExceeded, MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, NodeSpec, Schedule, ServiceSpec,
+    SourceRule, TableLimit,
 };
-use crate::net::{EndpointId, Family, Protocol, ServiceId};
+use crate::net::{EndpointId, Family, Protocol, Scheduler, ServiceId};
 use crate::sync::Replica;
 use alloc::vec::Vec;
 
@@ -75,6 +76,13 @@ impl Table {
                 range_count(spec),
                 self.limits.source_ranges,
             ),
+            (
+                TableLimit::HashBuckets,
+                self.usage.hash_buckets,
+                old.bucket_cost(),
+                buckets_wanted(spec) as usize,
+                self.limits.hash_buckets,
+            ),
         ] {
             let others = u64::from(used.saturating_sub(before));
             within(what, others.saturating_add(count as u64), allowed)?;
@@ -118,14 +126,18 @@ impl Table {
         let family = family(spec).unwrap_or(Family::Ipv4);
         let before = self.endpoints_before(&old, family, spec.protocol, effects);
         self.pages.release(&old.runs.list);
+        self.release_buckets(&old);
+        let (runs, ids) = self.put_endpoints(id, spec, before, effects);
         let mut record = ServiceRecord {
             in_use: true,
             family,
             protocol: spec.protocol,
             affinity_seconds: spec.affinity_seconds.unwrap_or(0),
-            runs: self.put_endpoints(id, spec, before, effects),
+            runs,
+            schedule: spec.schedule,
             ..ServiceRecord::FREE
         };
+        self.put_schedule(&mut record, spec, &ids);
         for frontend in &spec.frontends {
             self.add_frontend(id, &mut record, frontend);
         }
@@ -147,6 +159,7 @@ impl Table {
             }
         }
         self.pages.release(&old.runs.list);
+        self.release_buckets(&old);
         self.set_record(id, ServiceRecord::FREE);
         self.usage.services = self.usage.services.saturating_sub(1);
     }
@@ -179,14 +192,15 @@ impl Table {
         before
     }
 
-    /// Ends the endpoints that are gone, assigns ids to those that are new, and lists all by set.
+    /// Ends the endpoints that are gone, assigns ids to those that are new, and lists all by set. Gives the ids in
+    /// the order of `spec` too.
     fn put_endpoints(
         &mut self,
         service: ServiceId,
         spec: &ServiceSpec,
         before: Vec<Before>,
         effects: &mut Effects,
-    ) -> EndpointRuns {
+    ) -> (EndpointRuns, Vec<EndpointId>) {
         let mut kept = Vec::new();
         kept.resize(before.len(), false);
         let mut places: Vec<Option<EndpointId>> = Vec::with_capacity(spec.endpoints.len());
@@ -207,11 +221,14 @@ impl Table {
             }
         }
         let mut by_set: [Vec<EndpointId>; 4] = Default::default();
+        let mut ids = Vec::with_capacity(spec.endpoints.len());
         for (endpoint, place) in spec.endpoints.iter().zip(places) {
             let id = place.unwrap_or_else(|| self.begin());
             self.set_endpoint(service, id, endpoint, place.is_none(), effects);
+            ids.push(id);
             let [local, both, cluster, none] = &mut by_set;
-            match (endpoint.in_local_set, endpoint.in_cluster_set) {
+            let takes = |set| endpoint.takes(set);
+            match (takes(EndpointSet::Local), takes(EndpointSet::Cluster)) {
                 (true, false) => local.push(id),
                 (true, true) => both.push(id),
                 (false, true) => cluster.push(id),
@@ -220,12 +237,13 @@ impl Table {
         }
         let [local, both, cluster, _] = &by_set;
         let (local, both, cluster) = (count(local), count(both), count(cluster));
-        EndpointRuns {
+        let runs = EndpointRuns {
             local_len: local.saturating_add(both),
             cluster_start: local,
             cluster_len: both.saturating_add(cluster),
             list: self.pages.make(&by_set.concat()),
-        }
+        };
+        (runs, ids)
     }
 
     fn set_endpoint(
@@ -253,9 +271,12 @@ impl Table {
             port: spec.port,
             flags: IN_USE
                 | flag(spec.local, LOCAL)
-                | flag(spec.in_cluster_set, IN_CLUSTER_SET)
-                | flag(spec.in_local_set, IN_LOCAL_SET),
+                | flag(spec.takes(EndpointSet::Cluster), IN_CLUSTER_SET)
+                | flag(spec.takes(EndpointSet::Local), IN_LOCAL_SET),
         };
+        if let Some(weight) = self.weights.get_mut(index(id)) {
+            *weight = spec.weight;
+        }
     }
 
     /// An id never used before, or else the one that has been free longest.
@@ -294,8 +315,9 @@ impl Table {
         if let Some(entry) = self.frontends.get_mut(position as usize) {
             *entry = FrontendEntry {
                 service: service.0,
-                rules: spec.rules.map(rule_bits),
+                rules: rule_bits(&spec.rules),
                 kind: spec.kind,
+                scheduling: scheduling_bits(&record.schedule),
                 ranges,
                 affinity_seconds: record.affinity_seconds,
                 runs: record.runs,
@@ -415,12 +437,16 @@ impl Table {
     }
 }
 
-const fn rule_bits(rule: SourceRule) -> u8 {
-    let set = match rule.set {
-        EndpointSet::Cluster => 0,
-        EndpointSet::Local => 1,
-    };
-    set | if rule.masquerade { 2 } else { 0 }
+fn rule_bits(rules: &[SourceRule; 3]) -> u8 {
+    let bits = |rule: &SourceRule| (rule.set as u8) | (u8::from(rule.masquerade) << 1);
+    let [pod, node, outside] = rules;
+    bits(pod) | (bits(node) << 2) | (bits(outside) << 4)
+}
+
+fn scheduling_bits(schedule: &Schedule) -> u8 {
+    let scheduled = schedule.scheduler != Scheduler::Random || schedule.slow_start_seconds != 0;
+    let counted = schedule.scheduler.counts_connections();
+    (u8::from(scheduled) * SCHEDULED) | (u8::from(counted) * COUNTED)
 }
 
 /// The family of all of a ServicePort's addresses.

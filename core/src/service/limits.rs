@@ -18,6 +18,9 @@ pub struct TableLimits {
     pub endpoints: u32,
     /// Prefixes in `loadBalancerSourceRanges`, counted once for each frontend that has them.
     pub source_ranges: u32,
+    /// Buckets of hashing schedulers' tables, in chunks of 256. `sh` and `dh` take 256 for each set of endpoints in
+    /// use, `mh` about 300 to 500 for each endpoint, at most 65,792.
+    pub hash_buckets: u32,
 }
 
 impl Default for TableLimits {
@@ -27,6 +30,7 @@ impl Default for TableLimits {
             frontends: 32 * 1024,
             endpoints: 64 * 1024,
             source_ranges: 4 * 1024,
+            hash_buckets: 512 * 1024,
         }
     }
 }
@@ -43,6 +47,8 @@ pub enum TableLimit {
     Endpoints,
     /// [`TableLimits::source_ranges`].
     SourceRanges,
+    /// [`TableLimits::hash_buckets`].
+    HashBuckets,
     /// [`MAX_NODE_ADDRESSES`].
     NodeAddresses,
     /// [`MAX_NODE_PREFIXES`], of pods.
@@ -60,6 +66,7 @@ impl TableLimit {
             Self::Frontends => "frontends",
             Self::Endpoints => "endpoints",
             Self::SourceRanges => "source ranges",
+            Self::HashBuckets => "hash buckets",
             Self::NodeAddresses => "node addresses",
             Self::PodPrefixes => "pod prefixes",
             Self::ServicePrefixes => "service prefixes",

@@ -11,7 +11,7 @@
 use super::frontend_map::{ADDRESS, MapKey};
 use super::range_list;
 use super::table::{EndpointEntry, FrontendEntry, IN_USE, Table, index};
-use super::{EndpointSet, SourceClass};
+use super::{Draw, EndpointSet, Schedule, SourceClass};
 use crate::net::{Address, EndpointId, Family, Protocol, ServiceId};
 use crate::table::prefetch;
 use core::net::{IpAddr, SocketAddr};
@@ -185,32 +185,40 @@ impl Table {
         Some(record.affinity_seconds).filter(|seconds| *seconds != 0)
     }
 
+    /// How a ServicePort's endpoints are chosen.
+    #[must_use]
+    pub fn schedule_of(&self, service: ServiceId) -> Option<Schedule> {
+        let record = self.services.get(service.0 as usize)?;
+        record.in_use.then_some(record.schedule)
+    }
+
     /// Chooses an endpoint for a new connection.
     ///
     /// `kept` is the endpoint that session affinity remembers: it is chosen if it is still in the set that
-    /// the rule names. Otherwise the choice is uniform in `random`, of which all 64 bits should be random.
-    /// Same table, same arguments: same answer.
+    /// the rule names. Otherwise the ServicePort's [`super::Schedule`] chooses. Same table, same arguments, same
+    /// balance: same answer.
     #[inline]
     #[must_use]
     pub fn select<A: Address>(
         &self,
         frontend: FrontendRef,
         class: SourceClass,
-        source: A,
         kept: Option<EndpointId>,
-        random: u64,
+        draw: &Draw<'_, A>,
     ) -> Selection {
         let Some(frontend) = self.frontend(frontend) else {
             return Selection::NoneUsable;
         };
         if frontend.ranges != range_list::EMPTY
-            && !self.ranges.holds(frontend.ranges, source.to_words())
+            && !self
+                .ranges
+                .holds(frontend.ranges, draw.tuple.source.to_words())
         {
             return Selection::SourceRange;
         }
         let rule = frontend.rule(class);
         let kept = kept.filter(|id| self.is_choice(frontend, rule.set, *id));
-        match kept.or_else(|| self.choose(frontend, rule.set, random)) {
+        match kept.or_else(|| self.choose(frontend, rule.set, draw)) {
             Some(id) => Selection::Endpoint {
                 id,
                 masquerade: rule.masquerade,
@@ -243,28 +251,6 @@ impl Table {
         let list = frontend.map(|found| found.runs.list);
         (start..start.saturating_add(len))
             .filter_map(move |position| self.pages.id(list.as_ref()?, position))
-    }
-
-    /// The one place where an endpoint is chosen; another scheduler would begin here.
-    #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the product's high word is below the length"
-    )]
-    fn choose(
-        &self,
-        frontend: &FrontendEntry,
-        set: EndpointSet,
-        random: u64,
-    ) -> Option<EndpointId> {
-        let (start, len) = frontend.run(set);
-        if len == 0 {
-            return None;
-        }
-        // Multiply and shift (Lemire 2019): each endpoint's share is off by less than 2^-32 of it.
-        let offset = (u128::from(random).wrapping_mul(u128::from(len)) >> 64) as u32;
-        self.pages
-            .id(&frontend.runs.list, start.wrapping_add(offset))
     }
 
     #[inline]
@@ -320,7 +306,7 @@ impl Table {
 impl FrontendEntry {
     /// Where a set begins in the list, and how long it is.
     #[inline]
-    const fn run(&self, set: EndpointSet) -> (u32, u32) {
+    pub(super) const fn run(&self, set: EndpointSet) -> (u32, u32) {
         match set {
             EndpointSet::Cluster => (self.runs.cluster_start, self.runs.cluster_len),
             EndpointSet::Local => (0, self.runs.local_len),

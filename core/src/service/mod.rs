@@ -2,21 +2,29 @@
 
 mod affinity;
 mod apply;
+mod balance;
+mod bucket_tables;
+mod choose;
 mod edit;
 mod frontend_map;
+mod hashing;
 mod id_list;
 mod limits;
 mod lookup;
 mod node_table;
 mod prefix_words;
+mod put_schedule;
 mod range_list;
+mod schedule;
 mod spec;
 mod table;
 
 pub use affinity::{Affinity, Kept};
+pub use balance::{Balance, Draw};
 pub use edit::{ApplyError, Assigned, Edit, Effects, Ended};
 pub use limits::{LimitExceeded, MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, TableLimit, TableLimits};
 pub use lookup::{FrontendRef, Lookup, Selection};
+pub use schedule::Schedule;
 pub use spec::{
     EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec, SourceClass,
     SourceRule,

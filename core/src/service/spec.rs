@@ -1,6 +1,7 @@
 //! What a control plane says of one ServicePort and of the node. `plan` compiles to this; an appliance with
 //! its own control plane writes it directly.
 
+use super::Schedule;
 use crate::net::{Prefix, Protocol};
 use alloc::vec::Vec;
 use core::fmt;
@@ -75,18 +76,33 @@ pub struct EndpointSpec {
     pub port: u16,
     /// Is it on this node?
     pub local: bool,
-    /// May it be chosen for new connections by policy Cluster?
+    /// Is it in the set of policy Cluster?
     pub in_cluster_set: bool,
-    /// May it be chosen for new connections by policy Local?
+    /// Is it in the set of policy Local?
     pub in_local_set: bool,
+    /// How many connections it is to get beside others, where the scheduler goes by weight; 0: no new ones,
+    /// whatever the scheduler ([`EndpointSpec::takes`]).
+    pub weight: u16,
     /// Given back in [`crate::dataplane::Descriptor::endpoint_tag`].
     pub tag: u64,
 }
 
+impl EndpointSpec {
+    /// May it be chosen for new connections out of this set?
+    #[must_use]
+    pub const fn takes(&self, set: EndpointSet) -> bool {
+        let member = match set {
+            EndpointSet::Cluster => self.in_cluster_set,
+            EndpointSet::Local => self.in_local_set,
+        };
+        member && self.weight > 0
+    }
+}
+
 /// One ServicePort in one address family, ready to be served.
 ///
-/// A sender whose rule names an empty set is dropped (`NoLocalEndpoint`) if any endpoint is in the other
-/// set, and rejected with ICMP port unreachable otherwise.
+/// A sender whose rule names a set without endpoints to choose is dropped (`NoLocalEndpoint`) if the other set has
+/// any, and rejected with ICMP port unreachable otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceSpec {
     /// The protocol of all frontends and endpoints.
@@ -97,6 +113,8 @@ pub struct ServiceSpec {
     pub endpoints: Vec<EndpointSpec>,
     /// `sessionAffinity: ClientIP`: for how many seconds a client keeps its endpoint. `None`: no affinity.
     pub affinity_seconds: Option<u32>,
+    /// How an endpoint is chosen.
+    pub schedule: Schedule,
 }
 
 /// What the table must know of the node.

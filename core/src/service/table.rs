@@ -1,11 +1,12 @@
 //! One replica of the compiled Service table: memory of fixed size, taken once.
 
+use super::bucket_tables::{BucketTable, BucketTables};
 use super::frontend_map::FrontendMap;
 use super::id_list::{IdList, Pages};
 use super::node_table::NodeTable;
 use super::range_list::{self, Ranges};
-use super::{FrontendKind, SourceClass, SourceRule, TableLimits};
-use crate::net::{Address, EndpointId, Family, Protocol, ServiceId};
+use super::{FrontendKind, Schedule, SourceClass, SourceRule, TableLimits};
+use crate::net::{Address, EndpointId, Family, Protocol, Scheduler, ServiceId};
 use crate::service::EndpointSet;
 use crate::table::HashKey;
 use alloc::collections::VecDeque;
@@ -31,9 +32,11 @@ pub(super) struct EndpointRuns {
 #[repr(align(64))]
 pub struct FrontendEntry {
     pub(super) service: u32,
-    /// For each source class: bit 0 the set, bit 1 masquerade.
-    pub(super) rules: [u8; 3],
+    /// For each source class two bits: the set, masquerade.
+    pub(super) rules: u8,
     pub(super) kind: FrontendKind,
+    /// 0: uniformly at random, all endpoints alike. Else bits [`SCHEDULED`] and [`COUNTED`].
+    pub(super) scheduling: u8,
     pub(super) ranges: u32,
     /// 0: no affinity.
     pub(super) affinity_seconds: u32,
@@ -41,6 +44,11 @@ pub struct FrontendEntry {
 }
 
 const _: () = assert!(size_of::<FrontendEntry>() == 64);
+
+/// The endpoint is chosen by the [`ServiceRecord`]'s schedule.
+pub(super) const SCHEDULED: u8 = 1;
+/// Connections are counted for each endpoint.
+pub(super) const COUNTED: u8 = 2;
 
 /// One endpoint: half a cache line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +88,19 @@ pub(super) struct ServiceRecord {
     pub(super) frontend_count: u32,
     pub(super) range_count: u32,
     pub(super) runs: EndpointRuns,
+    pub(super) schedule: Schedule,
+    /// By set.
+    pub(super) weights: [SetWeights; 2],
+    /// By set, for schedulers that hash.
+    pub(super) tables: [BucketTable; 2],
+}
+
+/// What weighted round robin must know of a set's weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SetWeights {
+    pub(super) greatest: u16,
+    /// The greatest that divides all.
+    pub(super) divisor: u16,
 }
 
 impl ServiceRecord {
@@ -97,6 +118,44 @@ impl ServiceRecord {
             cluster_len: 0,
             list: IdList::EMPTY,
         },
+        schedule: Schedule {
+            scheduler: Scheduler::Random,
+            slow_start_seconds: 0,
+            seed: 0,
+        },
+        weights: [SetWeights::EQUAL; 2],
+        tables: [BucketTable::EMPTY; 2],
+    };
+
+    #[inline]
+    pub(super) const fn weights_of(&self, set: EndpointSet) -> SetWeights {
+        let [cluster, local] = self.weights;
+        match set {
+            EndpointSet::Cluster => cluster,
+            EndpointSet::Local => local,
+        }
+    }
+
+    #[inline]
+    pub(super) const fn bucket_table(&self, set: EndpointSet) -> &BucketTable {
+        let [cluster, local] = &self.tables;
+        match set {
+            EndpointSet::Cluster => cluster,
+            EndpointSet::Local => local,
+        }
+    }
+
+    /// Buckets of both tables, as they are counted.
+    pub(super) const fn bucket_cost(&self) -> u32 {
+        let [cluster, local] = &self.tables;
+        BucketTables::cost(cluster.len()).saturating_add(BucketTables::cost(local.len()))
+    }
+}
+
+impl SetWeights {
+    pub(super) const EQUAL: Self = Self {
+        greatest: 1,
+        divisor: 1,
     };
 }
 
@@ -111,6 +170,8 @@ pub struct TableUsage {
     pub endpoints: u32,
     /// Source ranges.
     pub source_ranges: u32,
+    /// Buckets of hashing schedulers' tables.
+    pub hash_buckets: u32,
 }
 
 /// One replica of the Service table. Packets read it; edits change it while nobody reads
@@ -131,12 +192,15 @@ pub struct Table {
     pub(super) links: Vec<FrontendLink>,
     pub(super) free_frontend: u32,
     pub(super) endpoints: Vec<EndpointEntry>,
+    /// By endpoint id.
+    pub(super) weights: Vec<u16>,
     /// Ids that ended, oldest first: an id rests as long as can be before it names another endpoint.
     pub(super) free_endpoints: VecDeque<u32>,
     pub(super) unused_endpoints: u32,
     pub(super) services: Vec<ServiceRecord>,
     pub(super) pages: Pages,
     pub(super) ranges: Ranges,
+    pub(super) buckets: BucketTables,
     pub(super) node: NodeTable,
     /// ClusterIPs outside every Service prefix, for IPv4 and IPv6.
     pub(super) cluster_ips_outside: [u32; 2],
@@ -188,11 +252,13 @@ impl Table {
             links,
             free_frontend: if limits.frontends == 0 { NONE } else { 0 },
             endpoints: filled(limits.endpoints, EndpointEntry::FREE)?,
+            weights: filled(limits.endpoints, 0)?,
             free_endpoints,
             unused_endpoints: 0,
             services: filled(limits.services, ServiceRecord::FREE)?,
             pages: Pages::new(limits.endpoints)?,
             ranges: Ranges::new(limits.source_ranges)?,
+            buckets: BucketTables::new(limits.hash_buckets)?,
             node: NodeTable::new(),
             cluster_ips_outside: [0; 2],
         })
@@ -206,7 +272,8 @@ impl Table {
     pub const fn memory_bytes(limits: &TableLimits) -> u64 {
         let entries = Self::map_entries(limits);
         let per_frontend = (size_of::<FrontendEntry>() + size_of::<FrontendLink>()) as u64;
-        let per_endpoint = (size_of::<EndpointEntry>() + size_of::<u32>()) as u64;
+        let per_endpoint =
+            (size_of::<EndpointEntry>() + size_of::<u32>() + size_of::<u16>()) as u64;
         FrontendMap::<u32, 5>::memory_bytes(entries)
             .saturating_add(FrontendMap::<[u64; 2], 2>::memory_bytes(entries))
             .saturating_add((limits.frontends as u64).saturating_mul(per_frontend))
@@ -216,6 +283,7 @@ impl Table {
             )
             .saturating_add(Pages::memory_bytes(limits.endpoints))
             .saturating_add(Ranges::memory_bytes(limits.source_ranges))
+            .saturating_add(BucketTables::memory_bytes(limits.hash_buckets))
             .saturating_add(NodeTable::MEMORY_BYTES)
     }
 
@@ -255,8 +323,9 @@ impl FrontendLink {
 impl FrontendEntry {
     pub(super) const FREE: Self = Self {
         service: NONE,
-        rules: [0; 3],
+        rules: 0,
         kind: FrontendKind::ClusterIp,
+        scheduling: 0,
         ranges: range_list::EMPTY,
         affinity_seconds: 0,
         runs: ServiceRecord::FREE.runs,
@@ -290,12 +359,7 @@ impl FrontendEntry {
     #[must_use]
     #[inline]
     pub const fn rule(&self, class: SourceClass) -> SourceRule {
-        let [pod, node, outside] = self.rules;
-        let bits = match class {
-            SourceClass::Pod => pod,
-            SourceClass::Node => node,
-            SourceClass::Outside => outside,
-        };
+        let bits = self.rules >> (2 * class as u8);
         SourceRule {
             set: if bits & 1 == 0 {
                 EndpointSet::Cluster
@@ -306,7 +370,20 @@ impl FrontendEntry {
         }
     }
 
-    /// How many endpoints a set has.
+    /// Is an endpoint chosen in another way than uniformly at random?
+    #[inline]
+    pub(super) const fn is_scheduled(&self) -> bool {
+        self.scheduling & SCHEDULED != 0
+    }
+
+    /// Must connections be counted for each endpoint ([`Scheduler::counts_connections`])?
+    #[must_use]
+    #[inline]
+    pub const fn counts_connections(&self) -> bool {
+        self.scheduling & COUNTED != 0
+    }
+
+    /// How many endpoints of a set may be chosen.
     #[must_use]
     #[inline]
     pub const fn endpoint_count(&self, set: EndpointSet) -> u32 {

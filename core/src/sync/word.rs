@@ -58,10 +58,10 @@ impl Word {
         }
     }
 
-    /// Adds, wrapping, for counts that several threads write.
+    /// Adds, wrapping, for counts that several threads write; gives the count before.
     #[inline]
-    pub fn add(&self, amount: u64) {
-        self.0.fetch_add(amount, Ordering::Relaxed);
+    pub fn add(&self, amount: u64) -> u64 {
+        self.0.fetch_add(amount, Ordering::Relaxed)
     }
 
     /// Adds, wrapping, for counts that only this thread writes: a plain load and store.

@@ -10,8 +10,8 @@ use portolan::dataplane::{
 use portolan::net::{Instant, Prefix, Protocol, ServiceId, Tuple};
 use portolan::packet::{Parsed, build, parse};
 use portolan::service::{
-    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec, SourceRule,
-    TableLimits,
+    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, Schedule, ServiceSpec,
+    SourceRule, TableLimits,
 };
 use std::sync::Arc;
 
@@ -98,6 +98,7 @@ pub(crate) fn config() -> Config {
                 frontends: 256,
                 endpoints: 256,
                 source_ranges: 64,
+                hash_buckets: 1 << 17,
             },
             affinities: 64,
             fragments: 8,
@@ -151,6 +152,7 @@ pub(crate) fn endpoint(address: IpAddr, port: u16) -> EndpointSpec {
         local: false,
         in_cluster_set: true,
         in_local_set: false,
+        weight: 1,
         tag: tag_of(address, port),
     }
 }
@@ -167,6 +169,7 @@ pub(crate) fn service(
         frontends,
         endpoints,
         affinity_seconds: None,
+        schedule: Schedule::default(),
     }
 }
 

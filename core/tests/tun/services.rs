@@ -12,7 +12,8 @@ use portolan::dataplane::{Config, Dataplane, Descriptor};
 use portolan::driver::{Driver, QueueStats, RunOptions, Tun};
 use portolan::net::{Instant, Protocol, ServiceId};
 use portolan::service::{
-    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec, SourceRule,
+    Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, Schedule, ServiceSpec,
+    SourceRule,
 };
 
 use crate::allocations;
@@ -88,10 +89,12 @@ impl Serving {
                     local: true,
                     in_cluster_set: true,
                     in_local_set: true,
+                    weight: 1,
                     tag: 0,
                 })
                 .collect(),
             affinity_seconds: None,
+            schedule: Schedule::default(),
         };
         let edit = Edit::Put(ServiceId(self.next), Arc::new(spec));
         self.next += 1;

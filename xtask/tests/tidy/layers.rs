@@ -42,7 +42,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
         &["net", "model", "plan", "node", "service", "dataplane"],
     ),
     // `plan` for the node's own description, which is decoded like an object.
-    ("k8s", &["net", "model", "plan"]),
+    ("k8s", &["net", "model", "plan", "service"]),
     ("api", &["net", "model"]),
     // `sync` for answering threads, `node` because its objects are followed.
     ("dns", &["net", "sync", "model", "node"]),

@@ -42,17 +42,32 @@ fn keeps<A: Address>(table: &Table, world: World) {
             .and_then(crate::service::FrontendEntry::affinity_seconds)
     };
     assert_eq!((seconds(inner), seconds(outer)), (Some(600), Some(600)));
+    let tuple = Tuple {
+        source,
+        destination: A::from_ip(world.cluster_ip(80)).expect("of the family"),
+        source_port: 40_000,
+        destination_port: 80,
+        protocol: Protocol::Tcp,
+    };
+    let balance = Balance::default();
+    let draw = |random| Draw {
+        tuple: &tuple,
+        random,
+        now: 0,
+        balance: &balance,
+        peek: false,
+    };
     for kept in table.choices(inner, class) {
         for frontend in [inner, outer] {
             for random in [0, u64::MAX] {
-                let selection = table.select(frontend, class, source, Some(kept), random);
+                let selection = table.select(frontend, class, Some(kept), &draw(random));
                 let chosen = matches!(selection, Selection::Endpoint { id, .. } if id == kept);
                 assert!(chosen, "{selection:?}");
             }
         }
     }
     let stranger = crate::net::EndpointId(200);
-    let selection = table.select(inner, class, source, Some(stranger), 0);
+    let selection = table.select(inner, class, Some(stranger), &draw(0));
     assert!(matches!(selection, Selection::Endpoint { id, .. } if id != stranger));
 }
 

@@ -182,6 +182,7 @@ fn a_contested_frontend_moves_in_the_table_in_one_batch_whatever_the_ids() {
             frontends: 4,
             endpoints: 4,
             source_ranges: 0,
+            hash_buckets: 0,
         };
         let mut table = Table::new(&limits, 1).expect("a small table");
         let mut follow = |node: &Node| {

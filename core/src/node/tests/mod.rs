@@ -18,8 +18,8 @@ use crate::model::{
     Conditions, EndpointPort, EndpointSlice, Ingress, Kind, ObjectRef, Service, ServicePort,
     SliceEndpoint, TrafficPolicy,
 };
-use crate::net::{Address, Family, Prefix, Protocol};
-use crate::service::{Effects, Lookup, Selection, SourceClass, Table, TableLimits};
+use crate::net::{Address, Family, Prefix, Protocol, Tuple};
+use crate::service::{Balance, Draw, Effects, Lookup, Selection, SourceClass, Table, TableLimits};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -141,6 +141,8 @@ fn web(world: World) -> Service {
         affinity_seconds: None,
         publish_not_ready_addresses: false,
         proxy_name: None,
+        scheduling: crate::model::Scheduling::default(),
+        weights: crate::model::Weights::default(),
         ports: vec![port("http", Protocol::Tcp, 80)],
     }
 }
@@ -220,6 +222,7 @@ fn slice(world: World, number: u8, endpoints: Vec<SliceEndpoint>) -> EndpointSli
         key: ObjectKey::new("default", format!("web-{number}")),
         service_name: "web".into(),
         headless: false,
+        weights: crate::model::Weights::default(),
         family: world.0,
         endpoints,
         ports: vec![EndpointPort {
@@ -281,6 +284,7 @@ fn compile(node: &Node) -> Table {
         frontends: 256,
         endpoints: 256,
         source_ranges: 64,
+        hash_buckets: 0,
     };
     let mut table = Table::new(&limits, 7).expect("a small table");
     for edit in Feed::new().edits(node) {
@@ -325,7 +329,21 @@ fn outcome<A: Address>(
         Lookup::None => return Outcome::Pass,
     };
     let class = table.classify(source);
-    match table.select(frontend, class, source, None, 0) {
+    let tuple = Tuple {
+        source,
+        destination,
+        source_port: 40_000,
+        destination_port: port,
+        protocol,
+    };
+    let draw = Draw {
+        tuple: &tuple,
+        random: 0,
+        now: 0,
+        balance: &Balance::default(),
+        peek: false,
+    };
+    match table.select(frontend, class, None, &draw) {
         Selection::Endpoint { masquerade, .. } => {
             let endpoints = table.choices(frontend, class).map(|id| {
                 let entry = table.endpoint(id).expect("a choice exists");

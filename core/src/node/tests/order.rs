@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a test makes few of them")]
 enum Step {
     Put(Object),
     Delete(ObjectRef),
@@ -156,7 +157,7 @@ proptest! {
     ) {
         let mut node = node_with(setting(false));
         let mut feed = Feed::new();
-        let limits = TableLimits { services: 64, frontends: 256, endpoints: 256, source_ranges: 64 };
+        let limits = TableLimits { services: 64, frontends: 256, endpoints: 256, source_ranges: 64, hash_buckets: 0 };
         let mut table = Table::new(&limits, 7).expect("a small table");
         let mut latest: BTreeMap<ObjectRef, Object> = BTreeMap::new();
         let mut all_node_ports = false;

@@ -87,6 +87,7 @@ fn memory_is_what_was_announced_and_never_grows() {
         frontends: 2_000,
         endpoints: 17_000,
         source_ranges: 300,
+        hash_buckets: 3_000,
     };
     let mut table = table(limits);
     assert_eq!(taken(&table), Table::memory_bytes(&limits));
@@ -110,6 +111,7 @@ fn memory_is_computed_for_any_limits_without_taking_it() {
         frontends: u32::MAX,
         endpoints: u32::MAX,
         source_ranges: u32::MAX,
+        hash_buckets: u32::MAX,
     };
     assert!(Table::memory_bytes(&all) > 1 << 40);
     let none = TableLimits {
@@ -117,6 +119,7 @@ fn memory_is_computed_for_any_limits_without_taking_it() {
         frontends: 0,
         endpoints: 0,
         source_ranges: 0,
+        hash_buckets: 0,
     };
     let mut table = table(none);
     apply(&mut table, &Edit::Remove(ServiceId(0)));
@@ -134,10 +137,12 @@ fn taken(table: &Table) -> u64 {
         + list(table.frontends.capacity(), size_of::<FrontendEntry>())
         + list(table.links.capacity(), size_of::<table::FrontendLink>())
         + list(table.endpoints.capacity(), size_of::<EndpointEntry>())
+        + list(table.weights.capacity(), size_of::<u16>())
         + list(table.free_endpoints.capacity(), size_of::<u32>())
         + list(table.services.capacity(), size_of::<table::ServiceRecord>())
         + table.pages.bytes()
         + table.ranges.bytes()
+        + table.buckets.bytes()
         + node_table::NodeTable::MEMORY_BYTES
 }
 
@@ -149,6 +154,7 @@ fn an_edit_touches_as_much_in_a_large_table_as_in_a_small_one() {
             frontends: 8_192,
             endpoints: 32_768,
             source_ranges: 0,
+            hash_buckets: 0,
         };
         let (mut before, mut after) = (table(limits), table(limits));
         for id in 0..services {

@@ -3,10 +3,11 @@
 mod limits;
 mod lists;
 mod model;
+mod schedulers;
 mod selection;
 
 use super::*;
-use crate::net::{EndpointId, Protocol, ServiceId};
+use crate::net::{Address, EndpointId, Protocol, ServiceId, Tuple};
 use alloc::vec::Vec;
 use alloc::{format, vec};
 use core::net::IpAddr;
@@ -41,6 +42,7 @@ fn endpoint(at: IpAddr, port: u16) -> EndpointSpec {
         local: false,
         in_cluster_set: true,
         in_local_set: false,
+        weight: 1,
         tag: 0,
     }
 }
@@ -60,6 +62,7 @@ fn spec(number: u32, endpoints: u32) -> ServiceSpec {
         frontends: vec![frontend(numbered("10.96.0.0", number), 80)],
         endpoints: (0..endpoints).map(at).collect(),
         affinity_seconds: None,
+        schedule: Schedule::default(),
     }
 }
 
@@ -73,6 +76,7 @@ fn small() -> TableLimits {
         frontends: 12,
         endpoints: 40,
         source_ranges: 6,
+        hash_buckets: 4_096,
     }
 }
 
@@ -84,4 +88,28 @@ fn apply(table: &mut Table, edit: &Edit) -> Effects {
     let mut effects = Effects::default();
     table.apply(edit, &mut effects).expect("within the limits");
     effects
+}
+
+fn tuple<A: Address>(source: A, destination: A, port: u16, protocol: Protocol) -> Tuple<A> {
+    Tuple {
+        source,
+        destination,
+        source_port: 40_000,
+        destination_port: port,
+        protocol,
+    }
+}
+
+fn draw<'packet, A>(
+    tuple: &'packet Tuple<A>,
+    random: u64,
+    balance: &'packet Balance,
+) -> Draw<'packet, A> {
+    Draw {
+        tuple,
+        random,
+        now: 0,
+        balance,
+        peek: false,
+    }
 }

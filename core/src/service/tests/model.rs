@@ -1,7 +1,7 @@
 //! Random edits against the plainest possible table.
 
 use super::*;
-use crate::net::{Address, Prefix};
+use crate::net::{Address, Prefix, Scheduler};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -40,6 +40,8 @@ impl Model {
             && count(|spec| spec.frontends.len()) <= limits.frontends as usize
             && count(|spec| spec.endpoints.len()) <= limits.endpoints as usize
             && count(ranges) <= limits.source_ranges as usize
+            && count(|spec| put_schedule::buckets_wanted(spec) as usize)
+                <= limits.hash_buckets as usize
     }
 
     fn apply(&mut self, edit: &Edit) {
@@ -101,15 +103,13 @@ impl Model {
             return "source range".into();
         }
         let rule = frontend.rules[self.class(source) as usize];
-        let in_set = |one: &&EndpointSpec| match rule.set {
-            EndpointSet::Cluster => one.in_cluster_set,
-            EndpointSet::Local => one.in_local_set,
-        };
+        let in_set = |one: &&EndpointSpec| one.takes(rule.set);
         let chosen = spec.endpoints.iter().filter(in_set);
         let chosen: BTreeSet<(SocketAddr, bool, u64)> = chosen
             .map(|one| (SocketAddr::new(one.address, one.port), one.local, one.tag))
             .collect();
-        let usable = |one: &EndpointSpec| one.in_cluster_set || one.in_local_set;
+        let usable =
+            |one: &EndpointSpec| one.takes(EndpointSet::Cluster) || one.takes(EndpointSet::Local);
         if !chosen.is_empty() {
             format!("{chosen:?} {} {:?}", rule.masquerade, spec.affinity_seconds)
         } else if spec.endpoints.iter().any(usable) {
@@ -130,7 +130,13 @@ fn answer<A: Address>(table: &Table, source: A, at: A, port: u16, protocol: Prot
         Lookup::None => return "none".into(),
     };
     let class = table.classify(source);
-    match table.select(frontend, class, source, None, u64::MAX / 3) {
+    let tuple = tuple(source, at, port, protocol);
+    match table.select(
+        frontend,
+        class,
+        None,
+        &draw(&tuple, u64::MAX / 3, &Balance::default()),
+    ) {
         Selection::SourceRange => "source range".into(),
         Selection::NoneUsable => "none usable".into(),
         Selection::NoneAllowed => "none allowed".into(),
@@ -178,52 +184,81 @@ fn protocol() -> impl Strategy<Value = Protocol> {
 
 fn a_spec() -> impl Strategy<Value = ServiceSpec> {
     let frontends = vec((0..4_u32, 80..82_u16, any::<[bool; 3]>(), 0..3_u32), 0..4);
-    let endpoints = vec((0..30_u32, any::<[bool; 3]>(), 0..3_u64), 0..25);
-    (0..2_usize, protocol(), frontends, endpoints, 0..3_u32).prop_map(
-        |(family, protocol, frontends, endpoints, affinity)| {
-            let [service, pod, outside] = BASES[family];
-            let frontends: BTreeMap<(IpAddr, u16), Frontend> = frontends
-                .into_iter()
-                .map(|(number, port, [cluster, local, balanced], ranges)| {
-                    let at = numbered(if cluster { service } else { outside }, number);
-                    let mut one = frontend(at, port);
-                    if !cluster {
-                        one.kind = if balanced {
-                            FrontendKind::LoadBalancer
-                        } else {
-                            FrontendKind::NodePort
-                        };
-                    }
-                    if local {
-                        one.rules[0] = LOCAL;
-                    }
-                    let range = |number| Prefix::host(numbered(pod, number));
-                    one.source_ranges = (0..ranges).map(range).collect();
-                    ((at, port), one)
-                })
-                .collect();
-            let endpoints: BTreeMap<IpAddr, EndpointSpec> = endpoints
-                .into_iter()
-                .map(|(number, [local, cluster_set, local_set], tag)| {
-                    let at = numbered(pod, number);
-                    let one = EndpointSpec {
-                        local,
-                        in_cluster_set: cluster_set,
-                        in_local_set: local_set,
-                        tag,
-                        ..endpoint(at, 8080)
-                    };
-                    (at, one)
-                })
-                .collect();
-            ServiceSpec {
-                protocol,
-                frontends: frontends.into_values().collect(),
-                endpoints: endpoints.into_values().collect(),
-                affinity_seconds: (affinity > 0).then_some(affinity),
-            }
-        },
+    let endpoints = vec((0..30_u32, any::<[bool; 3]>(), 0..3_u64, 0..4_u16), 0..25);
+    let scheduler = (any::<bool>(), 0..Scheduler::ALL.len()).prop_map(|(scheduled, number)| {
+        if scheduled {
+            Scheduler::ALL[number]
+        } else {
+            Scheduler::Random
+        }
+    });
+    let choice = (scheduler, 0..2_u16);
+    (
+        0..2_usize,
+        protocol(),
+        frontends,
+        endpoints,
+        0..3_u32,
+        choice,
     )
+        .prop_map(
+            |(
+                family,
+                protocol,
+                frontends,
+                endpoints,
+                affinity,
+                (scheduler, slow_start_seconds),
+            )| {
+                let [service, pod, outside] = BASES[family];
+                let frontends: BTreeMap<(IpAddr, u16), Frontend> = frontends
+                    .into_iter()
+                    .map(|(number, port, [cluster, local, balanced], ranges)| {
+                        let at = numbered(if cluster { service } else { outside }, number);
+                        let mut one = frontend(at, port);
+                        if !cluster {
+                            one.kind = if balanced {
+                                FrontendKind::LoadBalancer
+                            } else {
+                                FrontendKind::NodePort
+                            };
+                        }
+                        if local {
+                            one.rules[0] = LOCAL;
+                        }
+                        let range = |number| Prefix::host(numbered(pod, number));
+                        one.source_ranges = (0..ranges).map(range).collect();
+                        ((at, port), one)
+                    })
+                    .collect();
+                let endpoints: BTreeMap<IpAddr, EndpointSpec> = endpoints
+                    .into_iter()
+                    .map(|(number, [local, cluster_set, local_set], tag, weight)| {
+                        let at = numbered(pod, number);
+                        let one = EndpointSpec {
+                            local,
+                            in_cluster_set: cluster_set,
+                            in_local_set: local_set,
+                            weight,
+                            tag,
+                            ..endpoint(at, 8080)
+                        };
+                        (at, one)
+                    })
+                    .collect();
+                ServiceSpec {
+                    protocol,
+                    frontends: frontends.into_values().collect(),
+                    endpoints: endpoints.into_values().collect(),
+                    affinity_seconds: (affinity > 0).then_some(affinity),
+                    schedule: Schedule {
+                        scheduler,
+                        slow_start_seconds,
+                        seed: 5,
+                    },
+                }
+            },
+        )
 }
 
 fn an_edit() -> impl Strategy<Value = Edit> {
@@ -357,6 +392,7 @@ proptest! {
             apply(&mut left, &Edit::Remove(ServiceId(id)));
         }
         prop_assert_eq!(left.usage(), TableUsage::default());
+        prop_assert_eq!(left.buckets.free_buckets(), small().hash_buckets);
         prop_assert_eq!(left.cluster_ips_outside, [0; 2]);
         prop_assert!(left.ipv4.is_empty() && left.ipv6.is_empty());
     }

@@ -20,7 +20,10 @@ fn found(table: &Table, number: u32) -> FrontendRef {
 }
 
 fn choose(table: &Table, frontend: FrontendRef, random: u64) -> EndpointId {
-    match table.select(frontend, SourceClass::Pod, CLIENT, None, random) {
+    let tuple = tuple(CLIENT, Ipv4Addr::new(10, 96, 0, 0), 80, Protocol::Tcp);
+    let balance = Balance::default();
+    let draw = draw(&tuple, random, &balance);
+    match table.select(frontend, SourceClass::Pod, None, &draw) {
         Selection::Endpoint { id, .. } => id,
         Selection::SourceRange | Selection::NoneUsable | Selection::NoneAllowed => {
             panic!("endpoints are there")
@@ -35,6 +38,7 @@ fn every_endpoint_is_chosen_equally_often_whatever_their_number() {
         frontends: 1,
         endpoints: 1_000,
         source_ranges: 0,
+        hash_buckets: 0,
     };
     for endpoints in [1, 2, 3, 7, 8, 9, 16, 17, 100, 257, 1_000] {
         let mut table = table(limits);

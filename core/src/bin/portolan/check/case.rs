@@ -476,7 +476,7 @@ impl NodeDescription {
                 None | Some([]) => NodePortAddresses::Primary,
                 Some(cidrs) => NodePortAddresses::Within(prefixes(cidrs)),
             },
-            proxy_name: None,
+            ..NodeConfig::default()
         }
     }
 }

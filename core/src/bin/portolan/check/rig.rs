@@ -110,6 +110,7 @@ impl Rig {
                     frontends: 1 << 11,
                     endpoints: 1 << 13,
                     source_ranges: 1 << 10,
+                    hash_buckets: 1 << 17,
                 },
                 affinities: 1 << 10,
                 fragments: 1 << 8,
