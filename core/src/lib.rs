@@ -21,6 +21,7 @@
 //! |---|---|---|
 //! | (default) | everything on the packet path, model, plan, node; `no_std` with `alloc` | smoltcp, crossbeam |
 //! | `k8s` | decoding of JSON and YAML manifests | k8s-openapi, serde |
+//! | `api` | the API server's part: defaults, validation, allocation, endpoints | as `k8s` |
 //! | `driver` | TUN devices (Linux) | libc |
 //! | `nft` | one node's plan as nftables sets and maps | |
 //! | `netlink` | the same in the kernel (Linux) | libc |
@@ -33,6 +34,8 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "api")]
+pub mod api;
 pub mod conntrack;
 pub mod dataplane;
 #[cfg(feature = "dns")]

@@ -1,8 +1,9 @@
 //! What has been found so far: objects, what was wrong, and what is not ours.
 
-use super::{Decoded, MAX_REJECTIONS};
+use super::{Decoded, MAX_REJECTIONS, Resource, Resources};
 use crate::model::{Object, Rejection};
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt::{self, Display, Write};
 
 /// The longest text of one part of a rejection, in characters; longer ones end in an ellipsis.
@@ -16,6 +17,8 @@ const MAX_QUOTED: usize = 64;
 pub(super) struct Findings {
     source: String,
     decoded: Decoded,
+    /// Whole objects, if these are wanted instead.
+    resources: Option<Vec<Resource>>,
     unreported: usize,
 }
 
@@ -24,8 +27,26 @@ impl Findings {
         Self {
             source: clean(source),
             decoded: Decoded::default(),
+            resources: None,
             unreported: 0,
         }
+    }
+
+    /// Collects what a call of [`super::decode_resources`] returns.
+    pub(super) fn of_resources(source: &str) -> Self {
+        Self {
+            resources: Some(Vec::new()),
+            ..Self::new(source)
+        }
+    }
+
+    /// Are whole objects wanted?
+    pub(super) const fn wants_resources(&self) -> bool {
+        self.resources.is_some()
+    }
+
+    pub(super) fn resource(&mut self, resource: Resource) {
+        self.resources.get_or_insert_default().push(resource);
     }
 
     /// The name of the input.
@@ -50,6 +71,16 @@ impl Findings {
             });
         } else {
             self.unreported = self.unreported.saturating_add(1);
+        }
+    }
+
+    pub(super) fn finish_resources(mut self) -> Resources {
+        let resources = self.resources.take().unwrap_or_default();
+        let decoded = self.finish();
+        Resources {
+            resources,
+            rejections: decoded.rejections,
+            ignored: decoded.ignored,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::findings::{About, Findings, Quoted};
 use super::source::Place;
-use super::{endpoint_slice, endpoints, node, parts, service};
+use super::{ResourceKind, endpoint_slice, endpoints, node, parts, resource, service};
 use crate::model::{Kind, Object, ObjectKey};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -128,6 +128,12 @@ pub(super) fn decode_as(
 
 /// One object that is no list.
 fn object(version: &str, kind: &str, mut value: Value, place: Place<'_>, findings: &mut Findings) {
+    if findings.wants_resources()
+        && let Some(kept) = ResourceKind::ALL.into_iter().find(|it| it.as_str() == kind)
+    {
+        resource::object(version, kept, value, place, findings);
+        return;
+    }
     let Some(served) = served(kind) else {
         let name = unchecked_name(kind, &value, place);
         if NOT_OURS.contains(&kind) {
@@ -139,11 +145,7 @@ fn object(version: &str, kind: &str, mut value: Value, place: Place<'_>, finding
     };
     let expected = api_version(served);
     if version != expected {
-        let rule = if version.is_empty() {
-            format!("is missing: must be {expected}")
-        } else {
-            format!("{} is not served: must be {expected}", Quoted(version))
-        };
+        let rule = version_rule(version, expected);
         findings.reject(unchecked_name(kind, &value, place), "apiVersion", rule);
         return;
     }
@@ -165,6 +167,15 @@ fn object(version: &str, kind: &str, mut value: Value, place: Place<'_>, finding
     };
     if let Some(typed) = typed_object(served, &value, &mut about) {
         typed.convert(key, &mut about);
+    }
+}
+
+/// What is wrong with a version.
+pub(super) fn version_rule(version: &str, expected: &str) -> String {
+    if version.is_empty() {
+        format!("is missing: must be {expected}")
+    } else {
+        format!("{} is not served: must be {expected}", Quoted(version))
     }
 }
 
@@ -315,12 +326,12 @@ pub(super) fn checked_key(
     Ok(ObjectKey::new(namespace, name))
 }
 
-fn metadata<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {
+pub(super) fn metadata<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {
     value.get("metadata")?.get(field)
 }
 
 /// What to call an object whose name may be missing or odd: by name if it has one, else by place.
-fn unchecked_name(kind: &str, value: &Value, place: Place<'_>) -> String {
+pub(super) fn unchecked_name(kind: &str, value: &Value, place: Place<'_>) -> String {
     let text = |field| {
         metadata(value, field)
             .and_then(Value::as_str)

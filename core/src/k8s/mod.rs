@@ -14,6 +14,7 @@ mod json;
 mod node;
 mod node_config;
 mod parts;
+mod resource;
 mod scheduling;
 mod service;
 mod source;
@@ -26,6 +27,10 @@ use alloc::vec::Vec;
 use findings::Findings;
 
 pub use node_config::{NodeDescription, decode_node_config};
+pub use resource::{
+    Resource, ResourceKind, ResourceRef, Resources, decode_resource_value, decode_resources,
+    is_object_name,
+};
 
 /// The greatest input that [`decode`] reads, in bytes.
 pub const MAX_BYTES: usize = 256 << 20;

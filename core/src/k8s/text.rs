@@ -92,6 +92,10 @@ fn try_items(
 
 /// Reads an object that is served and whose names and types are sound.
 fn try_object(text: &str, kind: &str, version: &str, findings: &mut Findings) -> Option<()> {
+    // Whole objects go the way of values: they are few where they are wanted.
+    if findings.wants_resources() {
+        return None;
+    }
     let kind = item::served(kind).filter(|&kind| item::api_version(kind) == version)?;
     let mut reader = Deserializer::from_str(text);
     let typed = Typed::read(kind, &mut reader).ok()?;

@@ -43,7 +43,8 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ),
     // `plan` for the node's own description, which is decoded like an object.
     ("k8s", &["net", "model", "plan", "service"]),
-    ("api", &["net", "model"]),
+    // `k8s` for whole objects, which are what is validated and kept.
+    ("api", &["net", "model", "k8s"]),
     // `sync` for answering threads, `node` because its objects are followed.
     ("dns", &["net", "sync", "model", "node"]),
     // `service` for what a plan is compiled into, `node` to follow it.
