@@ -99,61 +99,38 @@ impl ApiDescription {
         service_cidrs: &[Prefix],
         seed: u64,
     ) -> Result<Settings, Vec<Rejection>> {
-        let mut wrong = Vec::new();
-        let mut reject = |field: String, rule: String| {
-            let object = source.to_string();
-            wrong.push(Rejection {
-                object,
-                field,
-                rule,
-            });
+        let mut check = Check {
+            source,
+            wrong: Vec::new(),
         };
-        let mut prefix = |field: String, text: &str| {
-            let prefix = syntax::cidr(text);
-            if prefix.is_none() {
-                let rule =
-                    format!("{text:?} is not a CIDR: must be such as 10.96.0.0/16 or fd96::/112");
-                reject(field, rule);
-            }
-            prefix
-        };
-        let mut ranges = Vec::new();
-        for (index, text) in self.service_cidrs.iter().enumerate() {
-            ranges.extend(prefix(format!("api.serviceCIDRs[{index}]"), text));
-        }
+        let mut ranges = check.prefixes("api.serviceCIDRs", &self.service_cidrs);
         if self.service_cidrs.is_empty() {
             ranges.extend(service_cidrs);
-        }
-        let mut pools = Vec::new();
-        for (number, pool) in self.load_balancer_pools.into_iter().enumerate() {
-            let mut cidrs = Vec::new();
-            for (index, text) in pool.cidrs.iter().enumerate() {
-                let field = format!("api.loadBalancerPools[{number}].cidrs[{index}]");
-                cidrs.extend(prefix(field, text));
-            }
-            pools.push(Pool {
-                name: pool.name,
-                cidrs,
-                automatic: pool.auto_assign,
-            });
         }
         let mut service_ranges = Vec::new();
         for range in ranges {
             match ServiceRange::new(range) {
                 Some(range) => service_ranges.push(range),
-                None => reject(
-                    "api.serviceCIDRs".to_string(),
-                    format!(
-                        "{range} has no usable addresses: must be at most /30, and no wider than /64 in IPv6"
-                    ),
+                None => check.reject(
+                    "api.serviceCIDRs",
+                    format!("{range} has no usable addresses: must be at most /30, and no wider than /64 in IPv6"),
                 ),
             }
+        }
+        let mut pools = Vec::new();
+        for (number, pool) in self.load_balancer_pools.into_iter().enumerate() {
+            let path = format!("api.loadBalancerPools[{number}].cidrs");
+            pools.push(Pool {
+                cidrs: check.prefixes(&path, &pool.cidrs),
+                name: pool.name,
+                automatic: pool.auto_assign,
+            });
         }
         let node_ports = match self.node_port_range.as_deref().map(str::parse) {
             None => NodePortRange::DEFAULT,
             Some(Ok(range)) => range,
             Some(Err(rule)) => {
-                reject("api.nodePortRange".to_string(), rule.to_string());
+                check.reject("api.nodePortRange", rule);
                 NodePortRange::DEFAULT
             }
         };
@@ -161,10 +138,10 @@ impl ApiDescription {
         if !(1..=MOST_ENDPOINTS_PER_SLICE).contains(&endpoints_per_slice) {
             let rule =
                 format!("{endpoints_per_slice} must be between 1 and {MOST_ENDPOINTS_PER_SLICE}");
-            reject("api.maxEndpointsPerSlice".to_string(), rule);
+            check.reject("api.maxEndpointsPerSlice", rule);
         }
-        if !wrong.is_empty() {
-            return Err(wrong);
+        if !check.wrong.is_empty() {
+            return Err(check.wrong);
         }
         Ok(Settings {
             service_ranges,
@@ -173,5 +150,37 @@ impl ApiDescription {
             endpoints_per_slice,
             seed,
         })
+    }
+}
+
+/// What is wrong with a description so far.
+struct Check<'a> {
+    source: &'a str,
+    wrong: Vec<Rejection>,
+}
+
+impl Check<'_> {
+    fn reject(&mut self, field: impl Into<String>, rule: impl Into<String>) {
+        self.wrong.push(Rejection {
+            object: self.source.to_string(),
+            field: field.into(),
+            rule: rule.into(),
+        });
+    }
+
+    fn prefixes(&mut self, path: &str, texts: &[String]) -> Vec<Prefix> {
+        let mut prefixes = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            match syntax::cidr(text) {
+                Some(prefix) => prefixes.push(prefix),
+                None => {
+                    let rule = format!(
+                        "{text:?} is not a CIDR: must be such as 10.96.0.0/16 or fd96::/112"
+                    );
+                    self.reject(format!("{path}[{index}]"), rule);
+                }
+            }
+        }
+        prefixes
     }
 }
