@@ -118,7 +118,7 @@ func (d *Dataplane) Explain(now int64, packet []byte) (words string, err error) 
 			var said *C.portolan_error
 			bytes := (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(packet)))
 			to, capacity := text(written)
-			err := check(C.portolan_dataplane_explain(dataplane, C.uint64_t(now), bytes, C.size_t(len(packet)),
+			err := check(C.portolan_dataplane_explain_text(dataplane, C.uint64_t(now), bytes, C.size_t(len(packet)),
 				to, capacity, &needed, &said), said)
 			if err != nil {
 				return err

@@ -9,8 +9,8 @@
  *    PORTOLAN_STATUS_BUSY at once and harms nothing. Different handles know nothing of each other's threads.
  *  - A struct that begins with `struct_size` can grow: set it to the struct's sizeof, the rest to zero.
  *  - Pointers are NULL or valid for the call. Nothing that a caller passes is kept: what is needed is copied.
- *  - The library starts no thread, reads no clock, opens no file, installs no handler and calls nothing back.
- *    `now_ns` is the host's monotonic clock in nanoseconds.
+ *  - The library starts no thread, reads no clock, opens no file, installs no handler and calls nothing back, but
+ *    for the driver, which is for that. `now_ns` is the host's monotonic clock in nanoseconds.
  */
 
 #ifndef PORTOLAN_H
@@ -30,6 +30,37 @@
 #define PORTOLAN_KIND_ENDPOINT_SLICE 2 /* discovery.k8s.io/v1 EndpointSlice. */
 #define PORTOLAN_KIND_ENDPOINTS 3 /* v1 Endpoints, the older form. */
 #define PORTOLAN_KIND_NODE 4 /* v1 Node. */
+
+/* Senders in cluster_cidrs are pods: kube-proxy's default. (A number of portolan_node_config.detect_local.)
+ */
+#define PORTOLAN_DETECT_CLUSTER_CIDR 0
+#define PORTOLAN_DETECT_NODE_CIDR 1 /* Senders in pod_cidrs are pods. */
+#define PORTOLAN_DETECT_NONE 2 /* There is no way to tell pods from others. */
+
+/* NodePorts are served on the first address of each family: kube-proxy's default in nftables mode. (A number of
+ * portolan_node_config.node_port_addresses.)
+ */
+#define PORTOLAN_NODE_PORTS_PRIMARY 0
+#define PORTOLAN_NODE_PORTS_ALL 1 /* NodePorts are served on every address of the node. */
+#define PORTOLAN_NODE_PORTS_WITHIN 2 /* NodePorts are served on the node's addresses in node_port_prefixes. */
+
+/* Traffic policy Cluster: all endpoints. (A number of portolan_service_object.) */
+#define PORTOLAN_POLICY_CLUSTER 0
+#define PORTOLAN_POLICY_LOCAL 1 /* Traffic policy Local: endpoints on the node that the traffic reached. */
+
+/* The type is LoadBalancer. (A bit of portolan_service_object.flags.) */
+#define PORTOLAN_SERVICE_LOAD_BALANCER 1
+#define PORTOLAN_SERVICE_PUBLISH_NOT_READY 2 /* publishNotReadyAddresses. */
+
+/* Not ready: the endpoint gets no new connections. (A bit of portolan_slice_endpoint.flags.) */
+#define PORTOLAN_CONDITION_NOT_READY 1
+#define PORTOLAN_CONDITION_NOT_SERVING 2 /* Not serving: if it terminates too, connections to it end. */
+/* Terminating: gets new connections only if no endpoint is ready, and only while it serves. */
+#define PORTOLAN_CONDITION_TERMINATING 4
+
+#define PORTOLAN_CHANGE_PUT 1 /* The ServicePort is new or different. (A number of portolan_change.kind.) */
+#define PORTOLAN_CHANGE_REMOVE 2 /* The ServicePort is gone. */
+#define PORTOLAN_CHANGE_NODE 3 /* What is known of the node is different. */
 
 #define PORTOLAN_PROTOCOL_TCP 6 /* TCP's number (IANA). */
 #define PORTOLAN_PROTOCOL_UDP 17 /* UDP's number (IANA). */
@@ -111,6 +142,21 @@
 #define PORTOLAN_CONNECTION_ASSURED 2 /* The connection is never evicted for a new one. */
 #define PORTOLAN_CONNECTION_MASQUERADE 4 /* Its source is translated to the node's address. */
 
+/* The packet has a tuple: protocol, tuple. (A bit of portolan_explanation.found.) */
+#define PORTOLAN_FOUND_TUPLE 1
+#define PORTOLAN_FOUND_CONNECTION 2 /* It belongs to a connection that is open: direction. */
+#define PORTOLAN_FOUND_FRONTEND 4 /* It is for a frontend: frontend_kind, service. */
+/* It was decided who sends it, and from which set: source, set, choice_count. */
+#define PORTOLAN_FOUND_SOURCE 8
+#define PORTOLAN_FOUND_AFFINITY 16 /* Session affinity remembers an endpoint for its sender. */
+#define PORTOLAN_FOUND_ENDPOINT 32 /* An endpoint was chosen, or is that of the connection: endpoint. */
+#define PORTOLAN_FOUND_TRANSLATED 64 /* It would be translated: translated. */
+
+#define PORTOLAN_MASQUERADE_NO 0 /* Its source is kept. (A number of portolan_explanation.masquerade.) */
+/* Its source is translated because the frontend's rule for its sender says so. */
+#define PORTOLAN_MASQUERADE_RULE 1
+#define PORTOLAN_MASQUERADE_HAIRPIN 2 /* Its source is translated because the endpoint would reach itself. */
+
 /* What became of a call. Numbers are stable; those that are missing are kept for later. */
 typedef enum {
     /* Done. */
@@ -131,6 +177,8 @@ typedef enum {
     PORTOLAN_STATUS_LIMIT = 20,
     /* The memory that the limits ask for cannot be had. */
     PORTOLAN_STATUS_MEMORY = 21,
+    /* The operating system refused; portolan_error says what, and its answer. */
+    PORTOLAN_STATUS_SYSTEM = 22,
     /* Another thread is inside a call on the handle. Nothing was done. */
     PORTOLAN_STATUS_BUSY = 30,
     /* An earlier call on the handle failed in an unforeseen way; it can only be freed. */
@@ -138,6 +186,9 @@ typedef enum {
     /* This call failed in an unforeseen way: a bug in Portolan. The handle is poisoned. */
     PORTOLAN_STATUS_PANICKED = 32,
 } portolan_status;
+
+/* Differences of a node's decisions, owned by the caller. It refers to nothing else; one thread at a time. */
+typedef struct portolan_changes portolan_changes;
 
 /* The connections of one moment, owned by the caller. They refer to nothing else; one thread at a time. */
 typedef struct portolan_connections portolan_connections;
@@ -147,10 +198,22 @@ typedef struct portolan_connections portolan_connections;
  */
 typedef struct portolan_dataplane portolan_dataplane;
 
+#if defined(__linux__)
+/* A TUN device whose packets are moved. Its threads, named portolan-q0 and so on, block all signals; there is one for
+ * each queue. Controlled by one thread at a time.
+ */
+typedef struct portolan_driver portolan_driver;
+#endif
+
 /* Why a call failed. Made by the failing call, owned by the caller, freed with portolan_error_free().
  * It refers to nothing else and may be read by any thread.
  */
 typedef struct portolan_error portolan_error;
+
+/* Frames of one size, one behind the other, and a descriptor for each. Owned by the caller; one thread at a time, as
+ * a worker that moves them.
+ */
+typedef struct portolan_frames portolan_frames;
 
 /* What a node served at one moment, owned by the caller. It refers to nothing else; one thread at a time. */
 typedef struct portolan_frontends portolan_frontends;
@@ -160,6 +223,15 @@ typedef struct portolan_node portolan_node;
 
 /* A list of rejections, owned by the caller. Read by one or many threads; it refers to nothing else. */
 typedef struct portolan_rejections portolan_rejections;
+
+/* Counts of all services at about one moment, owned by the caller. They refer to nothing else; one thread at a
+ * time.
+ */
+typedef struct portolan_service_list portolan_service_list;
+
+/* Changes that a node is to make together. Knows of no node until it is committed; used by one thread at a time.
+ */
+typedef struct portolan_txn portolan_txn;
 
 /* One thread's way of moving packets. It may move between threads, but is used by one at a time. It keeps
  * what it needs of its dataplane alive, and may be freed before or after it.
@@ -217,6 +289,192 @@ typedef struct {
     uint8_t reserved[3];
 } portolan_address;
 
+/* The host's own tag of the endpoints at an address. This struct never grows. */
+typedef struct {
+    /* The endpoints' address. */
+    portolan_address address;
+    /* Zero. */
+    uint32_t reserved;
+    /* Given back in portolan_descriptor.endpoint_tag; 0: none. */
+    uint64_t tag;
+} portolan_endpoint_tag;
+
+/* An address prefix such as 10.96.0.0/16; host bits are ignored. This struct never grows. */
+typedef struct {
+    /* An address in the prefix. */
+    portolan_address address;
+    /* Number of leading bits that count. */
+    uint8_t length;
+    /* Zero. */
+    uint8_t reserved[3];
+} portolan_prefix;
+
+/* What the host says of its own node. Fields that are left zero take their default; addresses, zone and
+ * pod_cidrs are then taken from the v1 Node of this name. What it points to is read during the call only.
+ */
+typedef struct {
+    /* sizeof(portolan_node_config). */
+    uint32_t struct_size;
+    /* How pods are told from everybody else: PORTOLAN_DETECT_... */
+    uint8_t detect_local;
+    /* Where NodePorts are served: PORTOLAN_NODE_PORTS_... */
+    uint8_t node_port_addresses;
+    /* 1 to masquerade everything that is sent to a ClusterIP, else 0. */
+    uint8_t masquerade_all;
+    /* Zero. */
+    uint8_t reserved;
+    /* The node's name, which endpoints on it have as nodeName. */
+    const char *name;
+    /* The node's zone; NULL: endpoints are not chosen by zone. */
+    const char *zone;
+    /* Serve only Services with this label service.kubernetes.io/service-proxy-name; NULL: only those without.
+     */
+    const char *proxy_name;
+    /* The node's addresses; the first of each family is primary. */
+    const portolan_address *addresses;
+    /* How many there are. */
+    size_t address_count;
+    /* Where this node's pods' addresses come from. */
+    const portolan_prefix *pod_cidrs;
+    /* How many there are. */
+    size_t pod_cidr_count;
+    /* Where all pods' addresses come from. */
+    const portolan_prefix *cluster_cidrs;
+    /* How many there are. */
+    size_t cluster_cidr_count;
+    /* Where Services' addresses come from: packets to one that no Service has are dropped. */
+    const portolan_prefix *service_cidrs;
+    /* How many there are. */
+    size_t service_cidr_count;
+    /* With PORTOLAN_NODE_PORTS_WITHIN: where NodePorts are served. */
+    const portolan_prefix *node_port_prefixes;
+    /* How many there are. */
+    size_t node_port_prefix_count;
+} portolan_node_config;
+
+/* One port of a Service. */
+typedef struct {
+    /* Its name; NULL or "" if the Service's only port has none. */
+    const char *name;
+    /* The port, in host order; not 0. */
+    uint16_t port;
+    /* The NodePort; 0: none. */
+    uint16_t node_port;
+    /* PORTOLAN_PROTOCOL_... */
+    uint8_t protocol;
+    /* Zero. */
+    uint8_t reserved[3];
+} portolan_service_port;
+
+/* v1 Service, as far as one node's decisions need it. Fields that are left zero are absent. What it points to is
+ * read during the call only.
+ */
+typedef struct {
+    /* sizeof(portolan_service_object). */
+    uint32_t struct_size;
+    /* sessionAffinity ClientIP: for how many seconds a client keeps its endpoint; 0: none. */
+    uint32_t affinity_seconds;
+    /* metadata.namespace. */
+    const char *name_space;
+    /* metadata.name. */
+    const char *name;
+    /* metadata.creationTimestamp, seconds since 1970; 0: not known. The older Service keeps a contested address.
+     */
+    int64_t created;
+    /* spec.ports. */
+    const portolan_service_port *ports;
+    /* How many there are. */
+    size_t port_count;
+    /* sizeof(portolan_service_port). */
+    size_t port_stride;
+    /* spec.clusterIPs. None: the Service is headless, and not served by a node. */
+    const portolan_address *cluster_ips;
+    /* How many there are. */
+    size_t cluster_ip_count;
+    /* spec.externalIPs. */
+    const portolan_address *external_ips;
+    /* How many there are. */
+    size_t external_ip_count;
+    /* status.loadBalancer.ingress[].ip, those of ipMode VIP. */
+    const portolan_address *ingress;
+    /* How many there are. */
+    size_t ingress_count;
+    /* spec.loadBalancerSourceRanges. */
+    const portolan_prefix *source_ranges;
+    /* How many there are. */
+    size_t source_range_count;
+    /* Label service.kubernetes.io/service-proxy-name: another proxy serves it; NULL: none. */
+    const char *proxy_name;
+    /* spec.healthCheckNodePort; 0: none. */
+    uint16_t health_check_node_port;
+    /* spec.internalTrafficPolicy: PORTOLAN_POLICY_... */
+    uint8_t internal_traffic_policy;
+    /* spec.externalTrafficPolicy: PORTOLAN_POLICY_... */
+    uint8_t external_traffic_policy;
+    /* Bits of PORTOLAN_SERVICE_... */
+    uint8_t flags;
+    /* Zero. */
+    uint8_t reserved[3];
+} portolan_service_object;
+
+/* One endpoint of an EndpointSlice. All zeros but the address: ready, on no known node. */
+typedef struct {
+    /* addresses[0], of the slice's family. */
+    portolan_address address;
+    /* Bits of PORTOLAN_CONDITION_...; 0: ready and serving. */
+    uint8_t flags;
+    /* Zero. */
+    uint8_t reserved[3];
+    /* nodeName; NULL: not known. */
+    const char *node_name;
+    /* hints.forZones[].name. */
+    const char *const *zone_hints;
+    /* How many there are. */
+    size_t zone_hint_count;
+    /* hints.forNodes[].name. */
+    const char *const *node_hints;
+    /* How many there are. */
+    size_t node_hint_count;
+} portolan_slice_endpoint;
+
+/* One port of an EndpointSlice. */
+typedef struct {
+    /* Its name, matched with the name of the Service's port; NULL is "". */
+    const char *name;
+    /* The port that endpoints listen on, in host order; not 0. */
+    uint16_t port;
+    /* PORTOLAN_PROTOCOL_... */
+    uint8_t protocol;
+    /* Zero. */
+    uint8_t reserved[5];
+} portolan_slice_port;
+
+/* discovery.k8s.io/v1 EndpointSlice. What it points to is read during the call only. */
+typedef struct {
+    /* sizeof(portolan_slice_object). */
+    uint32_t struct_size;
+    /* addressType: PORTOLAN_FAMILY_IPV4 or PORTOLAN_FAMILY_IPV6. */
+    uint32_t family;
+    /* metadata.namespace. */
+    const char *name_space;
+    /* metadata.name of the slice itself. */
+    const char *name;
+    /* Label kubernetes.io/service-name: the Service's name. */
+    const char *service_name;
+    /* endpoints. */
+    const portolan_slice_endpoint *endpoints;
+    /* How many there are. */
+    size_t endpoint_count;
+    /* sizeof(portolan_slice_endpoint). */
+    size_t endpoint_stride;
+    /* ports. */
+    const portolan_slice_port *ports;
+    /* How many there are. */
+    size_t port_count;
+    /* sizeof(portolan_slice_port). */
+    size_t port_stride;
+} portolan_slice_object;
+
 /* One frontend of a node: where it is served and by whom. The strings are owned by the list. */
 typedef struct {
     /* sizeof(portolan_served). */
@@ -244,16 +502,6 @@ typedef struct {
     /* The name of the Service's port; "" if it has none. */
     const char *port_name;
 } portolan_served;
-
-/* An address prefix such as 10.96.0.0/16; host bits are ignored. This struct never grows. */
-typedef struct {
-    /* An address in the prefix. */
-    portolan_address address;
-    /* Number of leading bits that count. */
-    uint8_t length;
-    /* Zero. */
-    uint8_t reserved[3];
-} portolan_prefix;
 
 /* One address and port at which a service is served. All zeros but address and port: a ClusterIP that
  * chooses among the cluster's endpoints for every sender and masquerades nobody.
@@ -345,6 +593,32 @@ typedef struct {
     portolan_address masquerade_ipv6;
 } portolan_node_spec;
 
+/* One difference. What it points to is owned by the list and lives until the next call on it. */
+typedef struct {
+    /* sizeof(portolan_change). */
+    uint32_t struct_size;
+    /* PORTOLAN_CHANGE_... */
+    uint8_t kind;
+    /* PORTOLAN_FAMILY_..., of a ServicePort: one that has both families is told of in each by itself. */
+    uint8_t family;
+    /* PORTOLAN_PROTOCOL_..., of a ServicePort. */
+    uint8_t protocol;
+    /* Zero. */
+    uint8_t reserved;
+    /* The Service's namespace; "" of the node. */
+    const char *name_space;
+    /* The Service's name; "" of the node. */
+    const char *name;
+    /* The name of the Service's port; "" if it has none. */
+    const char *port_name;
+    /* Of PORTOLAN_CHANGE_PUT, else NULL: frontends, rules and endpoints as decided for this node, in the form of
+     * portolan_dataplane_put_service() but for the id, which is 0.
+     */
+    const portolan_service *service;
+    /* Of PORTOLAN_CHANGE_NODE, else NULL: the node, in the form of portolan_dataplane_set_node(). */
+    const portolan_node_spec *node;
+} portolan_change;
+
 /* What a packet's sender or receiver leaves to hardware: the meaning of struct virtio_net_hdr (virtio 1.2,
  * 5.1.6), offsets counted from the IP header. All zeros: nothing. This struct never grows.
  */
@@ -390,6 +664,110 @@ typedef struct {
     portolan_offload offload;
 } portolan_descriptor;
 
+/* Where frames and descriptors lie: the arguments of portolan_worker_process(). */
+typedef struct {
+    /* sizeof(portolan_frame_layout). */
+    uint32_t struct_size;
+    /* How many frames there are, each with a descriptor. */
+    uint32_t count;
+    /* Room for one packet, in bytes: frame i begins at i times this. */
+    uint32_t frame_size;
+    /* sizeof(portolan_descriptor) of this library: how far apart descriptors lie. */
+    uint32_t stride;
+    /* Where the frames begin. */
+    uint8_t *base;
+    /* How many bytes they take. */
+    size_t bytes;
+    /* The descriptors. Their offset and capacity are set; the host sets len, and what else it knows. */
+    portolan_descriptor *descriptors;
+} portolan_frame_layout;
+
+#if defined(__linux__)
+/* A TUN device: opened by name, or given as descriptors that are open. Fields that are left zero take their default.
+ * What it points to is read during the call only.
+ */
+typedef struct {
+    /* sizeof(portolan_tun_options). */
+    uint32_t struct_size;
+    /* How many queues to ask for, each with a thread and a worker; 0: one. Not with descriptors. */
+    uint32_t queues;
+    /* The interface's name, at most 15 bytes; "%d" in it lets the kernel number it. With descriptors: what errors
+     * call it, if they are none of a TUN; NULL then is "".
+     */
+    const char *name;
+    /* One descriptor for each queue of one TUN opened with IFF_NO_PI, or sockets that carry one packet a datagram:
+     * duplicated, the caller's own stay open. They are made non-blocking. NULL: open the interface by name.
+     */
+    const int *descriptors;
+    /* How many there are. */
+    size_t descriptor_count;
+    /* Memory for one burst's packets of each queue, in bytes; 0: 256 KiB. */
+    size_t frames_bytes;
+    /* Set the interface's MTU; 0: leave it. Not with descriptors. */
+    uint32_t mtu;
+    /* 1: set the interface up. Not with descriptors. */
+    uint8_t up;
+    /* 1: let the interface outlive this process. Not with descriptors. */
+    uint8_t persistent;
+    /* 1: do not ask for checksum and segmentation offload. Not with descriptors. */
+    uint8_t no_offload;
+    /* 1: complete checksums and cut segments in software even if the device would take them. */
+    uint8_t software_offload;
+    /* 1: packets on these descriptors are led by struct virtio_net_hdr; a TUN is asked itself. */
+    uint8_t virtio_header;
+    /* Zero. */
+    uint8_t reserved[7];
+} portolan_tun_options;
+#endif
+
+#if defined(__linux__)
+/* Counts of one queue since its start. */
+typedef struct {
+    /* sizeof(portolan_driver_stats). */
+    uint32_t struct_size;
+    /* Zero. */
+    uint32_t reserved;
+    /* Packets read. One packet to be segmented counts as one. */
+    uint64_t received_packets;
+    /* Bytes read, from the IP header on. */
+    uint64_t received_bytes;
+    /* Packets written, each segment made in software for itself. */
+    uint64_t sent_packets;
+    /* Bytes written, from the IP header on. */
+    uint64_t sent_bytes;
+    /* Packets with PORTOLAN_VERDICT_PASS. */
+    uint64_t passed;
+    /* Packets with PORTOLAN_VERDICT_FORWARD. */
+    uint64_t forwarded;
+    /* Packets with PORTOLAN_VERDICT_REPLY. */
+    uint64_t replied;
+    /* Packets with PORTOLAN_VERDICT_DROP. */
+    uint64_t dropped;
+    /* Bursts processed. */
+    uint64_t bursts;
+    /* Times the thread waited for packets. */
+    uint64_t waits;
+    /* Reads shorter than the virtio header, or longer than any packet: never processed. */
+    uint64_t unreadable;
+    /* Checksums completed in software. */
+    uint64_t software_checksums;
+    /* Segments made in software. */
+    uint64_t software_segments;
+    /* Packets lost because their offload fields contradict them. */
+    uint64_t unsegmentable;
+    /* Packets lost because the device had no room for them, though it was waited for. */
+    uint64_t refused_writes;
+    /* Packets that the device took only a part of. */
+    uint64_t short_writes;
+    /* Packets lost because the device answered with an error. */
+    uint64_t failed_writes;
+    /* The errno of the last failed write; 0 if there was none. */
+    uint64_t last_write_error;
+    /* CPU time that the queue's thread has used, in nanoseconds; brought up to date now and then. */
+    uint64_t cpu_nanos;
+} portolan_driver_stats;
+#endif
+
 /* Counts of a dataplane since its start, summed over all workers, and how full its tables are. */
 typedef struct {
     /* sizeof(portolan_stats). */
@@ -432,7 +810,77 @@ typedef struct {
     uint64_t endpoints;
     /* Source ranges in use, of limits.source_ranges. */
     uint64_t source_ranges;
+    /* Clients that keep their endpoint, of limits.affinities; expired ones not used again yet included. */
+    uint64_t affinities;
+    /* Fragmented datagrams followed, of limits.fragments; expired ones not used again yet included. */
+    uint64_t fragments;
+    /* Packets forwarded for connections whose endpoint ended before them: they count for no service. */
+    uint64_t ended_packets;
+    /* Their bytes. */
+    uint64_t ended_bytes;
 } portolan_stats;
+
+/* Counts of one endpoint of a service since it was published. */
+typedef struct {
+    /* Its address. */
+    portolan_address address;
+    /* Its port, in host order. */
+    uint16_t port;
+    /* Zero. */
+    uint16_t reserved;
+    /* Connections opened. */
+    uint64_t opened;
+    /* Packets to it. */
+    uint64_t packets_to;
+    /* Their bytes, from the IP header on. */
+    uint64_t bytes_to;
+    /* Packets from it. */
+    uint64_t packets_from;
+    /* Their bytes, from the IP header on. */
+    uint64_t bytes_from;
+} portolan_endpoint_stats;
+
+/* Counts of one service since it was published. What it points to is owned by the list. */
+typedef struct {
+    /* sizeof(portolan_service_stats). */
+    uint32_t struct_size;
+    /* Its number in the dataplane: portolan_service.id where services are put by hand. */
+    uint32_t id;
+    /* The Service's namespace; "" if it was put by hand, as the next two. */
+    const char *name_space;
+    /* The Service's name. */
+    const char *name;
+    /* The name of the Service's port; "" if it has none. */
+    const char *port_name;
+    /* PORTOLAN_PROTOCOL_...; 0 if it was put by hand. */
+    uint8_t protocol;
+    /* PORTOLAN_FAMILY_...; PORTOLAN_FAMILY_NONE if it was put by hand. */
+    uint8_t family;
+    /* Zero. */
+    uint8_t reserved[6];
+    /* Connections opened. */
+    uint64_t opened;
+    /* First packets answered with an ICMP error: there was no usable endpoint. */
+    uint64_t rejected;
+    /* First packets dropped as PORTOLAN_DROP_NO_LOCAL_ENDPOINT. */
+    uint64_t no_local_endpoint;
+    /* First packets dropped as PORTOLAN_DROP_SOURCE_RANGE. */
+    uint64_t source_range;
+    /* Packets to its endpoints, those included that it no longer has. */
+    uint64_t packets_to;
+    /* Their bytes, from the IP header on. */
+    uint64_t bytes_to;
+    /* Packets from its endpoints. */
+    uint64_t packets_from;
+    /* Their bytes, from the IP header on. */
+    uint64_t bytes_from;
+    /* Its endpoints now, those that only serve open connections included. */
+    const portolan_endpoint_stats *endpoints;
+    /* How many there are. */
+    size_t endpoint_count;
+    /* sizeof(portolan_endpoint_stats) of this library: how far apart they lie. */
+    size_t endpoint_stride;
+} portolan_service_stats;
 
 /* Addresses and ports of one direction. This struct never grows. */
 typedef struct {
@@ -463,6 +911,55 @@ typedef struct {
     /* Zero. */
     uint8_t reserved[2];
 } portolan_connection;
+
+/* An address and a port. This struct never grows. */
+typedef struct {
+    /* The address. */
+    portolan_address address;
+    /* The port, in host order. */
+    uint16_t port;
+    /* Zero. */
+    uint16_t reserved;
+} portolan_socket_address;
+
+/* What would become of a packet, and what was found on the way. Fields whose bit in found is not set are zero.
+ */
+typedef struct {
+    /* sizeof(portolan_explanation). */
+    uint32_t struct_size;
+    /* PORTOLAN_VERDICT_... */
+    uint8_t verdict;
+    /* PORTOLAN_DROP_..., 0 if it would not be dropped. */
+    uint8_t reason;
+    /* Bits of PORTOLAN_FOUND_... */
+    uint8_t found;
+    /* PORTOLAN_PROTOCOL_... of the tuple. */
+    uint8_t protocol;
+    /* 0: it goes from the client to the endpoint; 1: back. */
+    uint8_t direction;
+    /* PORTOLAN_FRONTEND_... */
+    uint8_t frontend_kind;
+    /* PORTOLAN_SOURCE_...: who sends it. */
+    uint8_t source;
+    /* PORTOLAN_SET_...: the endpoints that the frontend's rule lets this sender choose from. */
+    uint8_t set;
+    /* PORTOLAN_MASQUERADE_... */
+    uint8_t masquerade;
+    /* Zero. */
+    uint8_t reserved[3];
+    /* The service's number in the dataplane, as in portolan_service_stats.id. */
+    uint32_t service;
+    /* How many endpoints may be chosen. */
+    uint32_t choice_count;
+    /* The generation of the services asked. */
+    uint64_t generation;
+    /* Its tuple; of an ICMP error the quoted packet's. */
+    portolan_tuple tuple;
+    /* What the tuple would become. The source port of a masqueraded new connection is not known before. */
+    portolan_tuple translated;
+    /* The endpoint. Where the choice is random, one of those that may be chosen. */
+    portolan_socket_address endpoint;
+} portolan_explanation;
 
 #ifdef __cplusplus
 extern "C" {
@@ -586,6 +1083,16 @@ portolan_status portolan_node_delete(portolan_node *node,
  */
 portolan_status portolan_node_synced(portolan_node *node, uint32_t kind, portolan_error **error);
 
+/* Gives endpoints at these addresses the host's own tags (a port, a virtual machine, a tunnel), as one generation:
+ * a descriptor of a packet to or from such an endpoint carries its tag. Tags stay, whatever objects come and go, so
+ * they may be given before the endpoint is known; 0 takes one back. A wrong address gives PORTOLAN_STATUS_INVALID
+ * and changes nothing. Since 0.1.
+ */
+portolan_status portolan_node_set_endpoint_tags(portolan_node *node,
+                                                const portolan_endpoint_tag *tags,
+                                                size_t count,
+                                                portolan_error **error);
+
 /* Writes the generation of the decisions; 0 before there are any. It grows with each call that changes
  * something. Since 0.1.
  */
@@ -596,6 +1103,65 @@ portolan_status portolan_node_generation(const portolan_node *node, uint64_t *ge
  * Since 0.1.
  */
 portolan_status portolan_node_rejections(const portolan_node *node, portolan_rejections **rejections);
+
+/* Makes a node from a struct; otherwise as portolan_node_new(). Since 0.1. */
+portolan_status portolan_node_new_from(const portolan_node_config *config,
+                                       portolan_node **node,
+                                       portolan_error **error);
+
+/* Begins a transaction. Owned by the caller, ended by portolan_txn_commit() or portolan_txn_free(). Since 0.1.
+ */
+portolan_status portolan_txn_begin(portolan_txn **txn);
+
+/* Adds: this Service is new or different. What the struct points to is copied. A value that is not allowed gives
+ * PORTOLAN_STATUS_INVALID and adds nothing. Since 0.1.
+ */
+portolan_status portolan_txn_put_service(portolan_txn *txn,
+                                         const portolan_service_object *service,
+                                         portolan_error **error);
+
+/* Adds: this EndpointSlice is new or different. Otherwise as portolan_txn_put_service(). Since 0.1. */
+portolan_status portolan_txn_put_slice(portolan_txn *txn,
+                                       const portolan_slice_object *slice,
+                                       portolan_error **error);
+
+/* Adds: these objects are new or different; JSON or YAML, as portolan_node_apply(). What cannot be read is in the
+ * list that portolan_txn_commit() gives. Since 0.1.
+ */
+portolan_status portolan_txn_apply(portolan_txn *txn,
+                                   const char *objects,
+                                   size_t objects_size,
+                                   portolan_error **error);
+
+/* Adds: this object is gone, by PORTOLAN_KIND_..., namespace ("" for a Node) and name. Of several changes to one
+ * object in a transaction the last counts. Since 0.1.
+ */
+portolan_status portolan_txn_delete(portolan_txn *txn,
+                                    uint32_t kind,
+                                    const char *name_space,
+                                    const char *name,
+                                    portolan_error **error);
+
+/* Adds: what this transaction puts of a kind, before or after this call, is all there is of it: others are
+ * forgotten, and the kind is synced. A new configuration takes the place of the old one so, whole. Since 0.1.
+ */
+portolan_status portolan_txn_replace(portolan_txn *txn, uint32_t kind, portolan_error **error);
+
+/* Makes all changes of a transaction in the node, as one generation, frees the transaction and sets the pointer to
+ * NULL. Writes the node's generation (NULL: not wanted) and what cannot be served as written (NULL: not wanted;
+ * else a list to be freed with portolan_rejections_free()), which costs no other object anything. Any status but
+ * PORTOLAN_STATUS_OK leaves the transaction and the node as they are. Since 0.1.
+ */
+portolan_status portolan_txn_commit(portolan_txn **txn,
+                                    portolan_node *node,
+                                    uint64_t *generation,
+                                    portolan_rejections **rejections,
+                                    portolan_error **error);
+
+/* Gives a transaction up: nothing of it is done. Sets the pointer to NULL; NULL, and a pointer to NULL, have no
+ * effect. PORTOLAN_STATUS_BUSY while another thread is inside a call: nothing is freed then. Since 0.1.
+ */
+portolan_status portolan_txn_free(portolan_txn **txn);
 
 /* Writes a list of every frontend that the node serves now, sorted by ServicePort, to be read with
  * portolan_frontends_next() and freed with portolan_frontends_free(). Since 0.1.
@@ -608,15 +1174,55 @@ portolan_status portolan_frontends_next(portolan_frontends *frontends, portolan_
 /* Frees a list and sets the pointer to NULL. NULL, and a pointer to NULL, have no effect. Since 0.1. */
 void portolan_frontends_free(portolan_frontends **frontends);
 
+/* Writes what became different in the node since a generation, as a list to be read with
+ * portolan_changes_next() and freed with portolan_changes_free(). A new reader begins with generation 0 and goes
+ * on from portolan_changes_generation(). However often something changed in between, it stands there once, as it
+ * is now: removals first, then the node, then what is to be put. Costs what changed. Since 0.1.
+ */
+portolan_status portolan_node_changes(const portolan_node *node,
+                                      uint64_t since,
+                                      portolan_changes **changes);
+
+/* The generation that the list leads to: ask from there next time; 0 of NULL. Since 0.1. */
+uint64_t portolan_changes_generation(const portolan_changes *changes);
+
+/* 1 if the list is everything there is, and whatever it does not name is gone: of a new reader, and of one that was
+ * away for too long. Else 0. Since 0.1.
+ */
+uint8_t portolan_changes_full(const portolan_changes *changes);
+
+/* Writes the next difference. PORTOLAN_STATUS_END after the last. What the one before pointed to is gone. Since
+ * 0.1.
+ */
+portolan_status portolan_changes_next(portolan_changes *changes, portolan_change *change);
+
+/* Frees a list and sets the pointer to NULL. NULL, and a pointer to NULL, have no effect. Since 0.1. */
+void portolan_changes_free(portolan_changes **changes);
+
 /* Makes a dataplane and takes all of its memory, as portolan_memory_required() says. The seed is the key of
  * every hash and the start of every choice: PORTOLAN_SEED_BYTES from a good source, kept secret; the same seed and
- * packets give the same bytes out. PORTOLAN_STATUS_MEMORY if the memory cannot be had. Owned by the caller,
- * freed with portolan_dataplane_free(). Since 0.1.
+ * packets give the same bytes out. PORTOLAN_STATUS_MEMORY if the memory cannot be had. On Linux large tables are
+ * advised to be on huge pages. Owned by the caller, freed with portolan_dataplane_free(). Since 0.1.
  */
 portolan_status portolan_dataplane_new(const portolan_limits *limits,
                                        const uint8_t *seed,
                                        portolan_dataplane **dataplane,
                                        portolan_error **error);
+
+/* Makes a dataplane in the caller's memory, huge pages or a NUMA node's for instance: its tables, its connections
+ * and its counts, everything that portolan_memory_required() counts, which is how many bytes it must have. Only
+ * what publishing notes, errors and lists come from the system. PORTOLAN_STATUS_MEMORY if it does not suffice,
+ * PORTOLAN_STATUS_STATE if another dataplane lies there or 64 do in other places.
+ *
+ * The memory is the dataplane's until it has been freed and all of its workers and drivers have. Otherwise as
+ * portolan_dataplane_new(). Since 0.1.
+ */
+portolan_status portolan_dataplane_new_in(const portolan_limits *limits,
+                                          const uint8_t *seed,
+                                          uint8_t *memory,
+                                          size_t memory_size,
+                                          portolan_dataplane **dataplane,
+                                          portolan_error **error);
 
 /* Frees a dataplane and sets the pointer to NULL. Its workers go on with the services that they have until
  * they are freed too. NULL, and a pointer to NULL, have no effect. PORTOLAN_STATUS_BUSY while another thread
@@ -664,6 +1270,33 @@ portolan_status portolan_dataplane_publish(portolan_dataplane *dataplane,
  */
 portolan_status portolan_dataplane_poll(portolan_dataplane *dataplane, uint64_t now_ns, uint64_t *next_ns);
 
+/* Makes count frames of frame_size bytes in memory of the library, zeros, beginning at a page, and a descriptor
+ * for each. Together they are less than 4 GiB: PORTOLAN_STATUS_INVALID otherwise. PORTOLAN_STATUS_MEMORY if that
+ * cannot be had. Freed with portolan_frames_free(). Since 0.1.
+ */
+portolan_status portolan_frames_new(uint32_t count,
+                                    uint32_t frame_size,
+                                    portolan_frames **frames,
+                                    portolan_error **error);
+
+/* Makes frames of memory that the host has, a UMEM, a guest's or a pool's: as many of frame_size bytes as fit, and
+ * a descriptor for each in memory of the library. The memory stays the host's, and must until the frames are freed
+ * with portolan_frames_free(). Since 0.1.
+ */
+portolan_status portolan_frames_register(uint8_t *memory,
+                                         size_t memory_size,
+                                         uint32_t frame_size,
+                                         portolan_frames **frames,
+                                         portolan_error **error);
+
+/* Writes where frames and descriptors lie; they stay there until they are freed. Since 0.1. */
+portolan_status portolan_frames_layout(portolan_frames *frames, portolan_frame_layout *layout);
+
+/* Frees frames and sets the pointer to NULL; registered memory is the host's alone again. NULL, and a pointer to
+ * NULL, have no effect. Since 0.1.
+ */
+void portolan_frames_free(portolan_frames **frames);
+
 /* A verdict's name, such as "forward"; never NULL. Owned by the library, lives for ever. Any thread.
  * Since 0.1.
  */
@@ -704,8 +1337,90 @@ portolan_status portolan_worker_process(portolan_worker *worker,
                                         uint32_t stride,
                                         uint32_t count);
 
+#if defined(__linux__)
+/* Opens a TUN device and moves its packets through the dataplane, on a thread of the library for each queue, until
+ * portolan_driver_stop() or the device goes: packets to be forwarded, answered or passed are written back, others
+ * are dropped and counted. What the system did not grant (offload, queues) is no failure: see
+ * portolan_driver_loss(). Each queue takes a worker: PORTOLAN_STATUS_LIMIT if there are not as many left.
+ * PORTOLAN_STATUS_SYSTEM if the system refuses. The device is opened in the calling thread's network namespace.
+ *
+ * Polling and publishing stay the host's: portolan_dataplane_poll() on the clock of portolan_driver_now(). The
+ * driver is stopped before its dataplane is freed, or after: it keeps what it needs. Since 0.1.
+ */
+portolan_status portolan_driver_start(portolan_dataplane *dataplane,
+                                      const portolan_tun_options *options,
+                                      portolan_driver **driver,
+                                      portolan_error **error);
+#endif
+
+#if defined(__linux__)
+/* Writes to bytes how much memory portolan_driver_start() takes with these options for each queue, threads' stacks
+ * not counted. Opens nothing. Any thread. Since 0.1.
+ */
+portolan_status portolan_driver_memory_required(const portolan_tun_options *options,
+                                                uint64_t *bytes);
+#endif
+
+#if defined(__linux__)
+/* The interface's name; NULL of NULL. Lives as long as the driver. Since 0.1. */
+const char *portolan_driver_name(const portolan_driver *driver);
+#endif
+
+#if defined(__linux__)
+/* One sentence on something that was asked for and not granted, and what that costs, counted from 0; NULL if there
+ * is no further. Lives as long as the driver. Since 0.1.
+ */
+const char *portolan_driver_loss(const portolan_driver *driver,
+                                 size_t index);
+#endif
+
+#if defined(__linux__)
+/* A descriptor that becomes readable when the driver has ended by itself, to be waited for with poll(); not to be
+ * read or closed. -1 of NULL. Since 0.1.
+ */
+int portolan_driver_fd(const portolan_driver *driver);
+#endif
+
+#if defined(__linux__)
+/* Writes the counts of one queue, counted from 0. PORTOLAN_STATUS_END if there is none of that number. Its thread
+ * is not held up. Since 0.1.
+ */
+portolan_status portolan_driver_stats_read(const portolan_driver *driver,
+                                           uint32_t queue,
+                                           portolan_driver_stats *stats);
+#endif
+
+#if defined(__linux__)
+/* Stops the threads, waits for them, frees the driver and sets the pointer to NULL. Its workers' places can be taken
+ * by new ones. PORTOLAN_STATUS_SYSTEM if it had ended by itself, with the reason in error; it is freed all the
+ * same. NULL, and a pointer to NULL, have no effect. Since 0.1.
+ */
+portolan_status portolan_driver_stop(portolan_driver **driver,
+                                     portolan_error **error);
+#endif
+
+#if defined(__linux__)
+/* The time on the clock that drivers use, in nanoseconds: CLOCK_MONOTONIC. The now_ns of all other calls must be
+ * on it too where a driver runs. Any thread. Since 0.1.
+ */
+uint64_t portolan_driver_now(void);
+#endif
+
 /* Writes the counts. Set stats->struct_size first; it stays. Workers are not held up. Since 0.1. */
 portolan_status portolan_stats_read(const portolan_dataplane *dataplane, portolan_stats *stats);
+
+/* Writes a list of every service that the dataplane has now, with its counts, to be read with
+ * portolan_service_list_next() and freed with portolan_service_list_free(). Workers are not held up and go on
+ * counting meanwhile. Takes memory for each service and endpoint. Since 0.1.
+ */
+portolan_status portolan_dataplane_services(const portolan_dataplane *dataplane,
+                                            portolan_service_list **services);
+
+/* Writes the next service of a list. PORTOLAN_STATUS_END after the last. Since 0.1. */
+portolan_status portolan_service_list_next(portolan_service_list *services, portolan_service_stats *stats);
+
+/* Frees a list and sets the pointer to NULL. NULL, and a pointer to NULL, have no effect. Since 0.1. */
+void portolan_service_list_free(portolan_service_list **services);
 
 /* Writes a list of the connections alive at now_ns, in no order, to be read with portolan_connections_next()
  * and freed with portolan_connections_free(). Takes memory for each of them; packets are not held up. Since
@@ -721,6 +1436,21 @@ portolan_status portolan_connections_next(portolan_connections *connections, por
 /* Frees a list and sets the pointer to NULL. NULL, and a pointer to NULL, have no effect. Since 0.1. */
 void portolan_connections_free(portolan_connections **connections);
 
+/* Writes what would become of a packet and why, by the code that moves packets; changes nothing. packet begins
+ * at the IP header. Set explanation->struct_size first; it stays.
+ *
+ * Writes to choices the endpoints that may be chosen, at most choice_capacity of them (NULL and 0: not
+ * wanted); explanation.choice_count says how many there are. Since 0.1.
+ */
+portolan_status portolan_dataplane_explain(const portolan_dataplane *dataplane,
+                                           uint64_t now_ns,
+                                           const uint8_t *packet,
+                                           size_t packet_size,
+                                           portolan_explanation *explanation,
+                                           portolan_socket_address *choices,
+                                           size_t choice_capacity,
+                                           portolan_error **error);
+
 /* Writes what would become of a packet and why, as lines of text, by the code that moves packets; changes
  * nothing. packet begins at the IP header.
  *
@@ -728,14 +1458,14 @@ void portolan_connections_free(portolan_connections **connections);
  * needed how many bytes the whole text takes, NUL included: if that is more than capacity, the text was
  * cut off; ask again with more room. Since 0.1.
  */
-portolan_status portolan_dataplane_explain(const portolan_dataplane *dataplane,
-                                           uint64_t now_ns,
-                                           const uint8_t *packet,
-                                           size_t packet_size,
-                                           char *text,
-                                           size_t capacity,
-                                           size_t *needed,
-                                           portolan_error **error);
+portolan_status portolan_dataplane_explain_text(const portolan_dataplane *dataplane,
+                                                uint64_t now_ns,
+                                                const uint8_t *packet,
+                                                size_t packet_size,
+                                                char *text,
+                                                size_t capacity,
+                                                size_t *needed,
+                                                portolan_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

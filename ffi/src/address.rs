@@ -2,7 +2,7 @@
 
 use crate::error::Failure;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use portolan::net::Prefix;
+use portolan::net::{Family, Prefix};
 
 /// No address. (The number of portolan_address.family.)
 pub const PORTOLAN_FAMILY_NONE: u8 = 0;
@@ -33,6 +33,14 @@ pub struct portolan_prefix {
     pub length: u8,
     /// Zero.
     pub reserved: [u8; 3],
+}
+
+/// PORTOLAN_FAMILY_... of a family.
+pub(crate) const fn family_number(family: Family) -> u8 {
+    match family {
+        Family::Ipv4 => PORTOLAN_FAMILY_IPV4,
+        Family::Ipv6 => PORTOLAN_FAMILY_IPV6,
+    }
 }
 
 impl portolan_address {
@@ -76,6 +84,16 @@ impl From<IpAddr> for portolan_address {
                 family: PORTOLAN_FAMILY_IPV6,
                 reserved: [0; 3],
             },
+        }
+    }
+}
+
+impl From<Prefix> for portolan_prefix {
+    fn from(prefix: Prefix) -> Self {
+        Self {
+            address: prefix.address().into(),
+            length: prefix.len(),
+            reserved: [0; 3],
         }
     }
 }

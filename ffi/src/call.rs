@@ -136,6 +136,42 @@ pub(crate) unsafe fn slice<'call, T>(
     Ok(unsafe { core::slice::from_raw_parts(pointer, count) })
 }
 
+/// An array whose elements have no size of their own: the stride says which form of them the caller knows.
+///
+/// # Safety
+/// As of [`slice`].
+pub(crate) unsafe fn array<'call, T>(
+    pointer: *const T,
+    count: usize,
+    stride: usize,
+    field: &str,
+) -> Result<&'call [T], Failure> {
+    if count != 0 && stride != size_of::<T>() {
+        return Err(Failure::new(
+            portolan_status::Size,
+            field,
+            format!("stride {stride}: this library knows {}", size_of::<T>()),
+        ));
+    }
+    // SAFETY: as promised.
+    unsafe { slice(pointer, count, field) }
+}
+
+/// A string that the caller lends for the call, UTF-8; NULL is none.
+///
+/// # Safety
+/// As of [`text`].
+pub(crate) unsafe fn text_or_none<'call>(
+    pointer: *const c_char,
+    argument: &str,
+) -> Result<Option<&'call str>, Failure> {
+    if pointer.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: as promised.
+    unsafe { text(pointer, argument) }.map(Some)
+}
+
 /// A string that the caller lends for the call, UTF-8.
 ///
 /// # Safety

@@ -63,6 +63,15 @@ unsafe impl SizedStruct for portolan_connection {
     const FIRST_SIZE: usize = 100;
 }
 
+impl portolan_tuple {
+    pub(crate) const NONE: Self = Self {
+        source: portolan_address::NONE,
+        destination: portolan_address::NONE,
+        source_port: 0,
+        destination_port: 0,
+    };
+}
+
 impl From<Tuple<IpAddr>> for portolan_tuple {
     fn from(tuple: Tuple<IpAddr>) -> Self {
         Self {

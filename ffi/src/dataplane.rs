@@ -1,8 +1,9 @@
 //! The dataplane's control side: make, fill, publish, poll.
 
+use crate::arena::{self, Refused};
 use crate::call::{self, control, enter, output};
 use crate::error::{Failure, portolan_error};
-use crate::limits::portolan_limits;
+use crate::limits::{self, portolan_limits};
 use crate::node::{NodeState, portolan_node};
 use crate::rejections::portolan_rejections;
 use crate::service::{portolan_node_spec, portolan_service};
@@ -13,7 +14,9 @@ use portolan::dataplane::{Config, Dataplane, PublishError};
 use portolan::model::Rejection;
 use portolan::net::{Generation, Instant, ServiceId};
 use portolan::node::Feed;
+use portolan::plan::PortKey;
 use portolan::service::{ApplyError, Edit};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 /// Bytes of a seed for portolan_dataplane_new().
@@ -42,8 +45,8 @@ pub(crate) struct DataplaneState {
 #[derive(Debug)]
 pub(crate) enum Source {
     Nobody,
-    /// Edits that wait to be published.
-    Hand(Vec<Edit>),
+    /// Edits that wait to be published, and the ids that were put and not removed.
+    Hand(Vec<Edit>, BTreeSet<u32>),
     /// The node that has this identity.
     Node(u64, Feed),
 }
@@ -52,10 +55,10 @@ impl DataplaneState {
     /// The edits of a host that fills services by hand.
     fn hand(&mut self) -> Result<&mut Vec<Edit>, Failure> {
         if matches!(self.source, Source::Nobody) {
-            self.source = Source::Hand(Vec::new());
+            self.source = Source::Hand(Vec::new(), BTreeSet::new());
         }
         match &mut self.source {
-            Source::Hand(edits) => Ok(edits),
+            Source::Hand(edits, _) => Ok(edits),
             Source::Nobody | Source::Node(..) => Err(Failure::new(
                 portolan_status::State,
                 "dataplane",
@@ -71,7 +74,7 @@ impl DataplaneState {
         }
         match &mut self.source {
             Source::Node(known, feed) if *known == identity => Ok((feed, &mut self.dataplane)),
-            Source::Nobody | Source::Node(..) | Source::Hand(_) => Err(Failure::new(
+            Source::Nobody | Source::Node(..) | Source::Hand(..) => Err(Failure::new(
                 portolan_status::State,
                 "node",
                 "is not the one that fills this dataplane",
@@ -83,7 +86,19 @@ impl DataplaneState {
     pub(crate) fn service_name(&self, id: ServiceId) -> String {
         match &self.source {
             Source::Node(_, feed) => feed.key(id).map(ToString::to_string).unwrap_or_default(),
-            Source::Nobody | Source::Hand(_) => format!("service {id}"),
+            Source::Nobody | Source::Hand(..) => format!("service {id}"),
+        }
+    }
+
+    /// Every service that packets see, and what the plan calls it.
+    pub(crate) fn services(&self) -> Vec<(ServiceId, Option<&PortKey>)> {
+        match &self.source {
+            Source::Nobody => Vec::new(),
+            Source::Hand(_, ids) => ids.iter().map(|id| (ServiceId(*id), None)).collect(),
+            Source::Node(_, feed) => (0..self.services)
+                .map(ServiceId)
+                .filter_map(|id| Some((id, Some(feed.key(id)?))))
+                .collect(),
         }
     }
 
@@ -99,17 +114,40 @@ impl DataplaneState {
             return Ok((self.dataplane.generation(), Vec::new()));
         }
         let names: Vec<String> = edits.iter().map(name).collect();
+        let ids: Vec<_> = edits.iter().map(id_after).collect();
         let published = self.dataplane.publish(&mut edits).map_err(again);
         if published.is_err() {
             *self.hand()? = edits;
         }
         let published = published?;
+        if let Source::Hand(_, known) = &mut self.source {
+            let was_refused = |position| {
+                let mut refused = published.refused.iter();
+                refused.any(|(refused, _)| *refused == position)
+            };
+            for (position, after) in ids.into_iter().enumerate() {
+                match after {
+                    Some((id, true)) if !was_refused(position) => drop(known.insert(id)),
+                    Some((id, false)) => drop(known.remove(&id)),
+                    Some(_) | None => {}
+                }
+            }
+        }
         let refused = published.refused.iter().map(|(position, error)| Rejection {
             object: names.get(*position).cloned().unwrap_or_default(),
             field: String::new(),
             rule: error.to_string(),
         });
         Ok((published.generation, refused.collect()))
+    }
+}
+
+/// Which service the edit concerns, and whether it is there afterwards.
+fn id_after(edit: &Edit) -> Option<(u32, bool)> {
+    match edit {
+        Edit::Put(id, _) => Some((id.0, true)),
+        Edit::Remove(id) => Some((id.0, false)),
+        Edit::Node(_) => None,
     }
 }
 
@@ -124,10 +162,43 @@ fn again(error: PublishError) -> Failure {
     Failure::new(portolan_status::Again, "", error.to_string())
 }
 
+/// How a dataplane is to be made, from C's arguments.
+///
+/// # Safety
+/// `limits` is NULL or points to as many readable bytes as its `struct_size` says; `seed` is NULL or points to
+/// 16 readable bytes.
+unsafe fn config(limits: *const portolan_limits, seed: *const u8) -> Result<Config, Failure> {
+    // SAFETY: as promised.
+    let seed = unsafe { call::bytes(seed, PORTOLAN_SEED_BYTES, "seed") }?;
+    let seed = seed.first_chunk().copied().unwrap_or_default();
+    // SAFETY: as promised.
+    let limits = unsafe { sized::read(limits, "limits") }?;
+    Ok(Config {
+        limits: limits.to_limits(),
+        seed: u128::from_le_bytes(seed),
+        ..Config::default()
+    })
+}
+
+fn refused(why: impl Into<String>) -> Failure {
+    Failure::new(portolan_status::Memory, "limits", why)
+}
+
+fn make(config: &Config) -> Result<Box<portolan_dataplane>, Failure> {
+    let made = Dataplane::new(config).map_err(|error| refused(error.to_string()))?;
+    Ok(Box::new(portolan_dataplane {
+        state: Mutex::new(DataplaneState {
+            dataplane: made,
+            services: config.limits.table.services,
+            source: Source::Nobody,
+        }),
+    }))
+}
+
 /// Makes a dataplane and takes all of its memory, as portolan_memory_required() says. The seed is the key of
 /// every hash and the start of every choice: PORTOLAN_SEED_BYTES from a good source, kept secret; the same seed and
-/// packets give the same bytes out. PORTOLAN_STATUS_MEMORY if the memory cannot be had. Owned by the caller,
-/// freed with portolan_dataplane_free(). Since 0.1.
+/// packets give the same bytes out. PORTOLAN_STATUS_MEMORY if the memory cannot be had. On Linux large tables are
+/// advised to be on huge pages. Owned by the caller, freed with portolan_dataplane_free(). Since 0.1.
 ///
 /// # Safety
 /// `limits` is NULL or points to as many readable bytes as its `struct_size` says; `seed` is NULL or points
@@ -142,17 +213,12 @@ pub unsafe extern "C" fn portolan_dataplane_new(
     control(error, || {
         let out = output(dataplane, "dataplane")?;
         // SAFETY: as promised.
-        let seed = unsafe { call::bytes(seed, PORTOLAN_SEED_BYTES, "seed") }?;
-        let seed = seed.first_chunk().copied().unwrap_or_default();
-        // SAFETY: as promised.
-        let limits = unsafe { sized::read(limits, "limits") }?;
-        let config = Config {
-            limits: limits.to_limits(),
-            seed: u128::from_le_bytes(seed),
-            ..Config::default()
-        };
-        let bytes = config.limits.memory().total();
-        let refused = |why: String| Failure::new(portolan_status::Memory, "limits", why);
+        let mut config = unsafe { config(limits, seed) }?;
+        #[cfg(target_os = "linux")]
+        {
+            config.memory_advice = Some(portolan::driver::huge_pages);
+        }
+        let bytes = limits::memory_required(&config.limits);
         // Asked for and given back at once: running out inside would end the process.
         let mut trial: Vec<u8> = Vec::new();
         usize::try_from(bytes)
@@ -160,15 +226,57 @@ pub unsafe extern "C" fn portolan_dataplane_new(
             .and_then(|bytes| trial.try_reserve_exact(bytes).ok())
             .ok_or_else(|| refused(format!("{bytes} bytes cannot be had")))?;
         drop(trial);
-        let made = Dataplane::new(&config).map_err(|error| refused(error.to_string()))?;
-        let made = Box::new(portolan_dataplane {
-            state: Mutex::new(DataplaneState {
-                dataplane: made,
-                services: limits.services,
-                source: Source::Nobody,
-            }),
-        });
-        out.write(Box::into_raw(made));
+        out.write(Box::into_raw(make(&config)?));
+        Ok(())
+    })
+}
+
+/// Makes a dataplane in the caller's memory, huge pages or a NUMA node's for instance: its tables, its connections
+/// and its counts, everything that portolan_memory_required() counts, which is how many bytes it must have. Only
+/// what publishing notes, errors and lists come from the system. PORTOLAN_STATUS_MEMORY if it does not suffice,
+/// PORTOLAN_STATUS_STATE if another dataplane lies there or 64 do in other places.
+///
+/// The memory is the dataplane's until it has been freed and all of its workers and drivers have. Otherwise as
+/// portolan_dataplane_new(). Since 0.1.
+///
+/// # Safety
+/// `limits` and `seed` as of portolan_dataplane_new(); `memory` is NULL or valid for `memory_size` bytes, which
+/// nobody else uses.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portolan_dataplane_new_in(
+    limits: *const portolan_limits,
+    seed: *const u8,
+    memory: *mut u8,
+    memory_size: usize,
+    dataplane: Option<&mut MaybeUninit<*mut portolan_dataplane>>,
+    error: Option<&mut MaybeUninit<*mut portolan_error>>,
+) -> portolan_status {
+    control(error, || {
+        let out = output(dataplane, "dataplane")?;
+        // SAFETY: as promised.
+        let config = unsafe { config(limits, seed) }?;
+        if memory.is_null() {
+            return Err(Failure::null("memory"));
+        }
+        let required = limits::memory_required(&config.limits);
+        if required > memory_size as u64 {
+            return Err(Failure::new(
+                portolan_status::Memory,
+                "memory_size",
+                format!("{memory_size} bytes: these limits need {required}"),
+            ));
+        }
+        // SAFETY: as promised.
+        let made = unsafe { arena::fill(memory, memory_size, || make(&config)) };
+        let made = made.map_err(|why| match why {
+            Refused::Taken => Failure::new(
+                portolan_status::State,
+                "memory",
+                "is another dataplane's, or too many lie in memory of hosts",
+            ),
+            Refused::TooSmall => refused(format!("{memory_size} bytes do not suffice")),
+        })?;
+        out.write(Box::into_raw(made?));
         Ok(())
     })
 }
@@ -337,4 +445,56 @@ pub unsafe extern "C" fn portolan_dataplane_poll(
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portolan::dataplane::Limits;
+    use portolan::service::TableLimits;
+
+    fn limits(connections: u32, services: u32, workers: u32) -> Limits {
+        Limits {
+            connections_ipv4: connections,
+            connections_ipv6: connections / 3,
+            table: TableLimits {
+                services,
+                frontends: services * 2,
+                endpoints: services * 5,
+                source_ranges: services / 2,
+            },
+            affinities: services * 7,
+            fragments: connections / 16,
+            workers,
+            endpoint_counters: true,
+        }
+    }
+
+    /// Makes a dataplane in as much memory as is said to be required, and says how much that is.
+    fn make_in_what_is_required(limits: Limits) -> u64 {
+        let required = limits::memory_required(&limits);
+        let mut memory: Vec<u8> = vec![0; usize::try_from(required).unwrap()];
+        let config = Config {
+            limits,
+            ..Config::default()
+        };
+        // SAFETY: the memory outlives what is made in it.
+        let made = unsafe { arena::fill(memory.as_mut_ptr(), memory.len(), || make(&config)) };
+        assert!(matches!(made, Ok(Ok(_))), "{limits:?}: {required} bytes");
+        required
+    }
+
+    #[test]
+    fn what_is_required_suffices_and_is_little_more_than_the_tables() {
+        for connections in [0, 1, 100, 5_000, 100_000] {
+            for services in [0, 1, 77, 4_000] {
+                for workers in [0, 1, 7] {
+                    let limits = limits(connections, services, workers);
+                    let required = make_in_what_is_required(limits);
+                    let tables = limits.memory().total();
+                    assert!(required < tables + tables / 50 + (128 << 10), "{limits:?}");
+                }
+            }
+        }
+    }
 }

@@ -35,7 +35,15 @@ pub mod rejections;
 
 pub mod node;
 
+pub mod node_config;
+
+pub mod object;
+
+pub mod txn;
+
 pub mod frontends;
+
+pub mod changes;
 
 pub mod service;
 
@@ -43,15 +51,29 @@ pub mod dataplane;
 
 pub mod descriptor;
 
+pub mod frames;
+
 pub mod words;
 
 pub mod worker;
 
+#[cfg(target_os = "linux")]
+pub mod driver;
+
 pub mod stats;
+
+pub mod service_stats;
 
 pub mod connections;
 
 pub mod explain;
 
+pub mod explain_text;
+
+pub(crate) mod arena;
 pub(crate) mod call;
 pub(crate) mod sized;
+pub(crate) mod value;
+
+#[cfg(test)]
+mod tests;

@@ -110,6 +110,14 @@ pub unsafe extern "C" fn portolan_limits_init(
     })
 }
 
+/// Bytes beside the tables: handles, and what alignment leaves between pieces.
+const BESIDE_TABLES: u64 = 64 << 10;
+
+/// How much memory a dataplane of these limits takes.
+pub(crate) fn memory_required(limits: &Limits) -> u64 {
+    limits.memory().total().saturating_add(BESIDE_TABLES)
+}
+
 /// Writes to `bytes` how much memory a dataplane of these limits takes. Allocates nothing. Any thread.
 /// Since 0.1.
 ///
@@ -126,7 +134,7 @@ pub unsafe extern "C" fn portolan_memory_required(
         let bytes = output(bytes, "bytes")?;
         // SAFETY: as promised.
         let limits = unsafe { sized::read(limits, "limits") }?;
-        bytes.write(limits.to_limits().memory().total());
+        bytes.write(memory_required(&limits.to_limits()));
         Ok(())
     })
 }

@@ -1,15 +1,17 @@
 //! Kubernetes objects in, one node's decisions out.
 
+use crate::address::portolan_address;
 use crate::call::{self, control, enter, output};
 use crate::error::{Failure, portolan_error};
 use crate::rejections::portolan_rejections;
 use crate::status::portolan_status;
+use crate::value::concrete;
 use core::ffi::c_char;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU64, Ordering};
 use portolan::k8s;
 use portolan::model::{Kind, ObjectKey, ObjectRef, Rejection};
-use portolan::node::Node;
+use portolan::node::{Node, NodeConfig};
 use std::sync::Mutex;
 
 /// v1 Service.
@@ -35,7 +37,32 @@ pub(crate) struct NodeState {
     pub(crate) identity: u64,
 }
 
-fn kind_of(number: u32) -> Result<Kind, Failure> {
+impl portolan_node {
+    /// A node in memory of its own.
+    pub(crate) fn new(config: NodeConfig) -> *mut Self {
+        static IDENTITIES: AtomicU64 = AtomicU64::new(1);
+        Box::into_raw(Box::new(Self {
+            state: Mutex::new(NodeState {
+                node: Node::new(config),
+                identity: IDENTITIES.fetch_add(1, Ordering::Relaxed),
+            }),
+        }))
+    }
+}
+
+/// The host's own tag of the endpoints at an address. This struct never grows.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct portolan_endpoint_tag {
+    /// The endpoints' address.
+    pub address: portolan_address,
+    /// Zero.
+    pub reserved: u32,
+    /// Given back in portolan_descriptor.endpoint_tag; 0: none.
+    pub tag: u64,
+}
+
+pub(crate) fn kind_of(number: u32) -> Result<Kind, Failure> {
     match number {
         PORTOLAN_KIND_SERVICE => Ok(Kind::Service),
         PORTOLAN_KIND_ENDPOINT_SLICE => Ok(Kind::EndpointSlice),
@@ -62,20 +89,13 @@ pub unsafe extern "C" fn portolan_node_new(
     node: Option<&mut MaybeUninit<*mut portolan_node>>,
     error: Option<&mut MaybeUninit<*mut portolan_error>>,
 ) -> portolan_status {
-    static IDENTITIES: AtomicU64 = AtomicU64::new(1);
     control(error, || {
         let out = output(node, "node")?;
         // SAFETY: as promised.
         let config = unsafe { call::bytes(config.cast(), config_size, "config") }?;
         let config = k8s::decode_node_config(config, "config")
             .map_err(|rejections| Failure::of_rejections(&rejections))?;
-        let made = Box::new(portolan_node {
-            state: Mutex::new(NodeState {
-                node: Node::new(config),
-                identity: IDENTITIES.fetch_add(1, Ordering::Relaxed),
-            }),
-        });
-        out.write(Box::into_raw(made));
+        out.write(portolan_node::new(config));
         Ok(())
     })
 }
@@ -224,6 +244,36 @@ pub unsafe extern "C" fn portolan_node_synced(
         let kind = kind_of(kind)?;
         let mut state = enter(node.map(|handle| &handle.state), "node")?;
         let _ = state.node.synced(kind);
+        Ok(())
+    })
+}
+
+/// Gives endpoints at these addresses the host's own tags (a port, a virtual machine, a tunnel), as one generation:
+/// a descriptor of a packet to or from such an endpoint carries its tag. Tags stay, whatever objects come and go, so
+/// they may be given before the endpoint is known; 0 takes one back. A wrong address gives PORTOLAN_STATUS_INVALID
+/// and changes nothing. Since 0.1.
+///
+/// # Safety
+/// `node` is NULL or a handle that lives; `tags` is NULL or valid for reading `count` of them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn portolan_node_set_endpoint_tags(
+    node: *mut portolan_node,
+    tags: *const portolan_endpoint_tag,
+    count: usize,
+    error: Option<&mut MaybeUninit<*mut portolan_error>>,
+) -> portolan_status {
+    // SAFETY: as promised.
+    let node = unsafe { node.as_ref() };
+    control(error, || {
+        let mut state = enter(node.map(|handle| &handle.state), "node")?;
+        // SAFETY: as promised.
+        let tags = unsafe { call::slice(tags, count, "tags") }?;
+        let mut given = Vec::with_capacity(tags.len());
+        for (index, tag) in tags.iter().enumerate() {
+            let address = concrete(tag.address, &format!("tags[{index}].address"))?;
+            given.push((address, tag.tag));
+        }
+        state.node.set_endpoint_tags(given);
         Ok(())
     })
 }

@@ -4,8 +4,8 @@ use crate::address::{portolan_address, portolan_prefix};
 use crate::call;
 use crate::error::Failure;
 use crate::sized::SizedStruct;
+use crate::value::{self, concrete};
 use core::net::IpAddr;
-use portolan::net::{Prefix, Protocol};
 use portolan::service::{
     EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, Schedule, ServiceSpec, SourceRule,
 };
@@ -156,26 +156,25 @@ impl portolan_service {
     /// # Safety
     /// Its pointers are NULL or valid for reading as many elements as the counts beside them say.
     pub(crate) unsafe fn to_spec(self) -> Result<ServiceSpec, Failure> {
-        expect_stride::<portolan_frontend>(
-            self.frontend_stride,
-            self.frontend_count,
-            "frontend_stride",
-        )?;
-        expect_stride::<portolan_endpoint>(
-            self.endpoint_stride,
-            self.endpoint_count,
-            "endpoint_stride",
-        )?;
         // SAFETY: as promised.
-        let frontends =
-            unsafe { call::slice(self.frontends, self.frontend_count, "service.frontends") }?;
+        let frontends = unsafe {
+            call::array(
+                self.frontends,
+                self.frontend_count,
+                self.frontend_stride,
+                "service.frontends",
+            )
+        }?;
         // SAFETY: as promised.
-        let endpoints =
-            unsafe { call::slice(self.endpoints, self.endpoint_count, "service.endpoints") }?;
-        let protocol = Protocol::from_number(self.protocol).ok_or_else(|| {
-            let message = format!("{} is no protocol: must be 6, 17 or 132", self.protocol);
-            Failure::invalid("service.protocol", message)
-        })?;
+        let endpoints = unsafe {
+            call::array(
+                self.endpoints,
+                self.endpoint_count,
+                self.endpoint_stride,
+                "service.endpoints",
+            )
+        }?;
+        let protocol = value::protocol(self.protocol, "service.protocol")?;
         let mut spec = ServiceSpec {
             protocol,
             frontends: Vec::with_capacity(frontends.len()),
@@ -203,8 +202,8 @@ impl portolan_frontend {
         let place = format!("service.frontends[{index}]");
         let field = |name: &str| format!("{place}.{name}");
         // SAFETY: as promised.
-        let ranges = unsafe {
-            call::slice(
+        let source_ranges = unsafe {
+            value::prefixes(
                 self.source_ranges,
                 self.source_range_count,
                 &field("source_ranges"),
@@ -246,10 +245,10 @@ impl portolan_frontend {
         }
         Ok(Frontend {
             address: concrete(self.address, &field("address"))?,
-            port: port(self.port, &field("port"))?,
+            port: value::port(self.port, &field("port"))?,
             kind,
             rules,
-            source_ranges: prefixes(ranges, &field("source_ranges"))?,
+            source_ranges,
         })
     }
 }
@@ -259,7 +258,7 @@ impl portolan_endpoint {
         let field = |name: &str| format!("service.endpoints[{index}].{name}");
         Ok(EndpointSpec {
             address: concrete(self.address, &field("address"))?,
-            port: port(self.port, &field("port"))?,
+            port: value::port(self.port, &field("port"))?,
             local: self.flags & PORTOLAN_ENDPOINT_HERE != 0,
             in_cluster_set: self.flags & PORTOLAN_ENDPOINT_CLUSTER != 0,
             in_local_set: self.flags & PORTOLAN_ENDPOINT_LOCAL != 0,
@@ -277,32 +276,29 @@ impl portolan_node_spec {
     pub(crate) unsafe fn to_spec(self) -> Result<NodeSpec, Failure> {
         // SAFETY: as promised.
         let addresses =
-            unsafe { call::slice(self.addresses, self.address_count, "node.addresses") }?;
+            unsafe { value::addresses(self.addresses, self.address_count, "node.addresses") }?;
         // SAFETY: as promised.
-        let pods = unsafe {
-            call::slice(
+        let pod_prefixes = unsafe {
+            value::prefixes(
                 self.pod_prefixes,
                 self.pod_prefix_count,
                 "node.pod_prefixes",
             )
         }?;
         // SAFETY: as promised.
-        let services = unsafe {
-            call::slice(
+        let service_prefixes = unsafe {
+            value::prefixes(
                 self.service_prefixes,
                 self.service_prefix_count,
                 "node.service_prefixes",
             )
         }?;
         let mut spec = NodeSpec {
-            pod_prefixes: prefixes(pods, "node.pod_prefixes")?,
-            service_prefixes: prefixes(services, "node.service_prefixes")?,
+            addresses,
+            pod_prefixes,
+            service_prefixes,
             ..NodeSpec::default()
         };
-        for (index, address) in addresses.iter().enumerate() {
-            spec.addresses
-                .push(concrete(*address, &format!("node.addresses[{index}]"))?);
-        }
         if self.masquerade_ipv4 != portolan_address::NONE {
             match concrete(self.masquerade_ipv4, "node.masquerade_ipv4")? {
                 IpAddr::V4(address) => spec.masquerade_ipv4 = Some(address),
@@ -317,41 +313,4 @@ impl portolan_node_spec {
         }
         Ok(spec)
     }
-}
-
-/// Elements of arrays have no size of their own: the stride says which form the caller knows.
-fn expect_stride<T>(stride: usize, count: usize, field: &str) -> Result<(), Failure> {
-    if count == 0 || stride == size_of::<T>() {
-        return Ok(());
-    }
-    let message = format!("{stride} bytes: this library knows {}", size_of::<T>());
-    Err(Failure::new(
-        crate::status::portolan_status::Size,
-        &format!("service.{field}"),
-        message,
-    ))
-}
-
-fn prefixes(list: &[portolan_prefix], field: &str) -> Result<Vec<Prefix>, Failure> {
-    let prefix =
-        |(index, prefix): (usize, &portolan_prefix)| prefix.to_prefix(&format!("{field}[{index}]"));
-    list.iter().enumerate().map(prefix).collect()
-}
-
-fn concrete(address: portolan_address, field: &str) -> Result<IpAddr, Failure> {
-    let ip = address.to_ip(field)?;
-    if ip.is_unspecified() {
-        return Err(Failure::invalid(
-            field,
-            format!("{ip} is no address of anybody"),
-        ));
-    }
-    Ok(ip)
-}
-
-fn port(port: u16, field: &str) -> Result<u16, Failure> {
-    if port == 0 {
-        return Err(Failure::invalid(field, "0 is not a port"));
-    }
-    Ok(port)
 }

@@ -50,6 +50,14 @@ pub struct portolan_stats {
     pub endpoints: u64,
     /// Source ranges in use, of limits.source_ranges.
     pub source_ranges: u64,
+    /// Clients that keep their endpoint, of limits.affinities; expired ones not used again yet included.
+    pub affinities: u64,
+    /// Fragmented datagrams followed, of limits.fragments; expired ones not used again yet included.
+    pub fragments: u64,
+    /// Packets forwarded for connections whose endpoint ended before them: they count for no service.
+    pub ended_packets: u64,
+    /// Their bytes.
+    pub ended_bytes: u64,
 }
 
 // SAFETY: repr(C), two u32, then u64 only.
@@ -96,6 +104,10 @@ pub unsafe extern "C" fn portolan_stats_read(
             frontends: table.frontends.into(),
             endpoints: table.endpoints.into(),
             source_ranges: table.source_ranges.into(),
+            affinities: counts.usage.affinities,
+            fragments: counts.usage.fragments,
+            ended_packets: counts.ended.packets,
+            ended_bytes: counts.ended.bytes,
         };
         // SAFETY: as promised.
         unsafe { sized::write(stats, &value, "stats") }

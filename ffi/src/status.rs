@@ -25,6 +25,8 @@ pub enum portolan_status {
     Limit = 20,
     /// The memory that the limits ask for cannot be had.
     Memory = 21,
+    /// The operating system refused; portolan_error says what, and its answer.
+    System = 22,
     /// Another thread is inside a call on the handle. Nothing was done.
     Busy = 30,
     /// An earlier call on the handle failed in an unforeseen way; it can only be freed.
@@ -47,6 +49,7 @@ pub extern "C" fn portolan_strstatus(status: i32) -> *const c_char {
         13 => c"the handle is not in a state for this call",
         20 => c"a limit is used up",
         21 => c"the memory that the limits ask for cannot be had",
+        22 => c"the operating system refused",
         30 => c"another thread is inside a call on this handle",
         31 => c"an earlier call on this handle failed in an unforeseen way: free it",
         32 => c"the call failed in an unforeseen way: a bug in Portolan",

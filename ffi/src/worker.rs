@@ -18,7 +18,7 @@ const MOVED: usize = 128;
 /// what it needs of its dataplane alive, and may be freed before or after it.
 #[derive(Debug)]
 pub struct portolan_worker {
-    worker: Mutex<Worker>,
+    pub(crate) worker: Mutex<Worker>,
 }
 
 /// Makes a worker: one for each thread that moves packets. PORTOLAN_STATUS_LIMIT if limits.workers exist.

@@ -9,10 +9,12 @@ use std::sync::OnceLock;
 
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-pedantic"];
 const LIBRARIES: [&str; 3] = ["-lm", "-lpthread", "-ldl"];
-const PROGRAMS: [&str; 4] = [
+const PROGRAMS: [&str; 6] = [
     "tests/c/layout.c",
     "tests/c/misuse.c",
     "tests/c/node.c",
+    "tests/c/control.c",
+    "tests/c/memory.c",
     "examples/one_packet.c",
 ];
 
@@ -102,7 +104,8 @@ fn c_programs_run() {
 fn c_programs_are_clean_under_address_sanitizer() {
     let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
     for source in PROGRAMS {
-        run(Command::new(build(source, "asan", &flags)).env("ASAN_OPTIONS", "detect_leaks=1"));
+        run(Command::new(build(source, "asan", &flags))
+            .env("ASAN_OPTIONS", "detect_leaks=1:allocator_may_return_null=1"));
     }
 }
 

@@ -37,8 +37,8 @@ impl<T> Lines<T> {
         len.saturating_mul(size_of::<T>())
     }
 
-    /// `len` elements made by `make`, every one of them touched. Arrays of two megabytes and more begin at a
-    /// huge page and are shown to `advice` first.
+    /// `len` elements made by `make`, every one of them touched. With `advice`, arrays of two megabytes and more
+    /// begin at a huge page and are shown to it first.
     ///
     /// Memory that cannot be had ends the program, as it does for a vector.
     #[must_use]
@@ -56,8 +56,8 @@ impl<T> Lines<T> {
                 layout: plain,
             };
         }
-        let large = plain.size() >= HUGE_PAGE_BYTES;
-        let aligned = if large {
+        let advice = advice.filter(|_| plain.size() >= HUGE_PAGE_BYTES);
+        let aligned = if advice.is_some() {
             plain.align_to(HUGE_PAGE_BYTES)
         } else {
             Ok(plain)
@@ -68,7 +68,7 @@ impl<T> Lines<T> {
         let Some(block) = NonNull::new(block) else {
             handle_alloc_error(layout)
         };
-        if large && let Some(advice) = advice {
+        if let Some(advice) = advice {
             advice(block, layout.size());
         }
         let first = block.cast::<T>();

@@ -1,35 +1,7 @@
 /* What goes wrong gets a status: NULL, wrong sizes, wrong numbers, the wrong order. Never a crash. */
-#include "portolan.h"
-
-#include <stdio.h>
-#include <string.h>
-
-static int failures;
-
-static void expect(int line, const char *what, portolan_status got, portolan_status wanted) {
-    if (got != wanted) {
-        fprintf(stderr, "line %d: %s: %s (%d), not %d\n", line, what, portolan_strstatus(got), (int)got, (int)wanted);
-        failures++;
-    }
-}
-#define EXPECT(wanted, call) expect(__LINE__, #call, (call), PORTOLAN_STATUS_##wanted)
+#include "check.h"
 
 static const uint8_t SEED[PORTOLAN_SEED_BYTES];
-
-static portolan_limits small(void) {
-    portolan_limits limits;
-    portolan_limits_init(&limits, sizeof limits);
-    limits.connections_ipv4 = 1024;
-    limits.connections_ipv6 = 1024;
-    limits.services = 64;
-    limits.frontends = 64;
-    limits.endpoints = 64;
-    limits.source_ranges = 64;
-    limits.affinities = 64;
-    limits.fragments = 64;
-    limits.workers = 1;
-    return limits;
-}
 
 static void nulls(void) {
     uint64_t number;
@@ -53,11 +25,27 @@ static void nulls(void) {
     EXPECT(NULL, portolan_dataplane_publish(NULL, NULL, NULL, NULL, NULL));
     EXPECT(NULL, portolan_dataplane_poll(NULL, 0, NULL));
     EXPECT(NULL, portolan_dataplane_connections(NULL, 0, NULL));
-    EXPECT(NULL, portolan_dataplane_explain(NULL, 0, NULL, 0, NULL, 0, NULL, NULL));
+    EXPECT(NULL, portolan_dataplane_explain_text(NULL, 0, NULL, 0, NULL, 0, NULL, NULL));
     EXPECT(NULL, portolan_connections_next(NULL, NULL));
     EXPECT(NULL, portolan_stats_read(NULL, NULL));
     EXPECT(NULL, portolan_worker_new(NULL, NULL, NULL));
     EXPECT(NULL, portolan_worker_process(NULL, 0, NULL, 0, NULL, 0, 0));
+    EXPECT(NULL, portolan_node_new_from(NULL, NULL, NULL));
+    EXPECT(NULL, portolan_node_set_endpoint_tags(NULL, NULL, 0, NULL));
+    EXPECT(NULL, portolan_node_changes(NULL, 0, NULL));
+    EXPECT(NULL, portolan_changes_next(NULL, NULL));
+    EXPECT(NULL, portolan_txn_begin(NULL));
+    EXPECT(NULL, portolan_txn_put_service(NULL, NULL, NULL));
+    EXPECT(NULL, portolan_txn_put_slice(NULL, NULL, NULL));
+    EXPECT(NULL, portolan_txn_apply(NULL, NULL, 0, NULL));
+    EXPECT(NULL, portolan_txn_delete(NULL, PORTOLAN_KIND_NODE, "", "", NULL));
+    EXPECT(NULL, portolan_txn_replace(NULL, PORTOLAN_KIND_NODE, NULL));
+    EXPECT(NULL, portolan_txn_commit(NULL, NULL, NULL, NULL, NULL));
+    EXPECT(NULL, portolan_dataplane_new_in(NULL, NULL, NULL, 0, NULL, NULL));
+    EXPECT(NULL, portolan_dataplane_explain(NULL, 0, NULL, 0, NULL, NULL, 0, NULL));
+    EXPECT(NULL, portolan_dataplane_services(NULL, NULL));
+    EXPECT(NULL, portolan_service_list_next(NULL, NULL));
+    EXPECT(OK, portolan_txn_free(NULL));
     EXPECT(OK, portolan_node_free(NULL));
     EXPECT(OK, portolan_dataplane_free(NULL));
     EXPECT(OK, portolan_worker_free(NULL));
@@ -65,6 +53,8 @@ static void nulls(void) {
     portolan_rejections_free(NULL);
     portolan_frontends_free(NULL);
     portolan_connections_free(NULL);
+    portolan_changes_free(NULL);
+    portolan_service_list_free(NULL);
 }
 
 static void sizes(void) {

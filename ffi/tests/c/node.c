@@ -1,19 +1,7 @@
 /* Objects in, decisions out, packets through: what a host that reads Kubernetes objects does. */
-#include "portolan.h"
+#include "check.h"
 
-#include <stdio.h>
-#include <string.h>
-
-static int failures;
-
-#define CHECK(condition)                                                     \
-    do {                                                                     \
-        if (!(condition)) {                                                  \
-            fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition);  \
-            failures++;                                                      \
-        }                                                                    \
-    } while (0)
-#define OK(call) CHECK((call) == PORTOLAN_STATUS_OK)
+#define OK(call) EXPECT(OK, call)
 
 static const char CONFIG[] = "{nodeName: n1, ips: [192.168.66.11], clusterCIDRs: [10.200.0.0/16]}";
 static const char OBJECTS[] =
@@ -28,11 +16,6 @@ static const char OBJECTS[] =
     "addressType: IPv4\n"
     "endpoints: [{addresses: [10.200.2.7], nodeName: n1}]\n"
     "ports: [{name: http, port: 8080}]\n";
-static const uint8_t SYN[40] = {
-    0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0x24, 0x50, 10, 200, 1, 9, 10, 96, 0, 80,
-    0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0,
-};
-
 static void decisions(portolan_node *node) {
     portolan_rejections *rejections = NULL;
     portolan_rejection rejection = {.struct_size = sizeof rejection};
@@ -69,10 +52,7 @@ static void decisions(portolan_node *node) {
 static uint8_t verdict(portolan_worker *worker) {
     uint8_t frames[128];
     memcpy(frames, SYN, sizeof SYN);
-    portolan_descriptor packet = {.len = sizeof SYN, .capacity = sizeof frames};
-    packet.offload.flags = PORTOLAN_OFFLOAD_PARTIAL;
-    packet.offload.checksum_start = 20;
-    packet.offload.checksum_offset = 16;
+    portolan_descriptor packet = syn_at(0, sizeof frames);
     OK(portolan_worker_process(worker, 1, frames, sizeof frames, &packet, sizeof packet, 1));
     return packet.verdict;
 }
@@ -81,10 +61,8 @@ int main(void) {
     portolan_node *node = NULL;
     portolan_dataplane *dataplane = NULL;
     portolan_worker *worker = NULL;
-    portolan_limits limits;
+    portolan_limits limits = small();
     const uint8_t seed[PORTOLAN_SEED_BYTES] = {1};
-    OK(portolan_limits_init(&limits, sizeof limits));
-    limits.connections_ipv4 = limits.connections_ipv6 = 1024;
     OK(portolan_node_new(CONFIG, sizeof CONFIG - 1, &node, NULL));
     OK(portolan_dataplane_new(&limits, seed, &dataplane, NULL));
     OK(portolan_worker_new(dataplane, &worker, NULL));
@@ -111,7 +89,7 @@ int main(void) {
 
     char text[16];
     size_t needed = 0;
-    OK(portolan_dataplane_explain(dataplane, 1, SYN, sizeof SYN, text, sizeof text, &needed, NULL));
+    OK(portolan_dataplane_explain_text(dataplane, 1, SYN, sizeof SYN, text, sizeof text, &needed, NULL));
     CHECK(needed > sizeof text && strlen(text) == sizeof text - 1);
 
     /* The Service goes; a new list says so. */
