@@ -405,6 +405,8 @@ typedef struct {
     size_t source_range_count;
     /* Label service.kubernetes.io/service-proxy-name: another proxy serves it; NULL: none. */
     const char *proxy_name;
+    /* spec.externalName, if the type is ExternalName: DNS alone serves it; NULL: another type. */
+    const char *external_name;
     /* spec.healthCheckNodePort; 0: none. */
     uint16_t health_check_node_port;
     /* spec.internalTrafficPolicy: PORTOLAN_POLICY_... */
@@ -427,6 +429,10 @@ typedef struct {
     uint8_t reserved[3];
     /* nodeName; NULL: not known. */
     const char *node_name;
+    /* hostname, a name of the endpoint below its Service's in DNS; NULL: none. */
+    const char *hostname;
+    /* targetRef.name, if the target is a Pod; NULL: none. */
+    const char *pod_name;
     /* hints.forZones[].name. */
     const char *const *zone_hints;
     /* How many there are. */

@@ -85,6 +85,8 @@ pub struct portolan_service_object {
     pub source_range_count: usize,
     /// Label service.kubernetes.io/service-proxy-name: another proxy serves it; NULL: none.
     pub proxy_name: *const c_char,
+    /// spec.externalName, if the type is ExternalName: DNS alone serves it; NULL: another type.
+    pub external_name: *const c_char,
     /// spec.healthCheckNodePort; 0: none.
     pub health_check_node_port: u16,
     /// spec.internalTrafficPolicy: PORTOLAN_POLICY_...
@@ -109,6 +111,10 @@ pub struct portolan_slice_endpoint {
     pub reserved: [u8; 3],
     /// nodeName; NULL: not known.
     pub node_name: *const c_char,
+    /// hostname, a name of the endpoint below its Service's in DNS; NULL: none.
+    pub hostname: *const c_char,
+    /// targetRef.name, if the target is a Pod; NULL: none.
+    pub pod_name: *const c_char,
     /// hints.forZones[].name.
     pub zone_hints: *const *const c_char,
     /// How many there are.
@@ -216,23 +222,20 @@ impl portolan_service_object {
         }?;
         // SAFETY: likewise.
         let proxy_name = unsafe { text_or_none(self.proxy_name, "service.proxy_name") }?;
+        // SAFETY: likewise.
+        let external_name = unsafe { text_or_none(self.external_name, "service.external_name") }?;
         let mut service = Service {
             key,
             created: (self.created != 0).then_some(self.created),
-            external_name: false,
+            external_name: external_name.map(str::to_owned),
+            headless: cluster_ips.is_empty() && external_name.is_none(),
             cluster_ips,
             external_ips,
             ingress: ingress.into_iter().map(reached_directly).collect(),
             load_balancer: self.flags & PORTOLAN_SERVICE_LOAD_BALANCER != 0,
             source_ranges,
-            internal_traffic_policy: policy(
-                self.internal_traffic_policy,
-                "service.internal_traffic_policy",
-            )?,
-            external_traffic_policy: policy(
-                self.external_traffic_policy,
-                "service.external_traffic_policy",
-            )?,
+            internal_traffic_policy: policy(self.internal_traffic_policy, "internal")?,
+            external_traffic_policy: policy(self.external_traffic_policy, "external")?,
             health_check_node_port: non_zero(self.health_check_node_port),
             affinity_seconds: (self.affinity_seconds != 0).then_some(self.affinity_seconds),
             publish_not_ready_addresses: self.flags & PORTOLAN_SERVICE_PUBLISH_NOT_READY != 0,
@@ -329,6 +332,10 @@ impl portolan_slice_endpoint {
         // SAFETY: as promised, here and below.
         let node_name = unsafe { text_or_none(self.node_name, &field("node_name")) }?;
         // SAFETY: likewise.
+        let hostname = unsafe { text_or_none(self.hostname, &field("hostname")) }?;
+        // SAFETY: likewise.
+        let pod_name = unsafe { text_or_none(self.pod_name, &field("pod_name")) }?;
+        // SAFETY: likewise.
         let zone_hints =
             unsafe { names(self.zone_hints, self.zone_hint_count, &field("zone_hints")) }?;
         // SAFETY: likewise.
@@ -344,6 +351,8 @@ impl portolan_slice_endpoint {
             node_name: node_name.map(str::to_owned),
             zone_hints,
             node_hints,
+            hostname: hostname.map(str::to_owned),
+            pod_name: pod_name.map(str::to_owned),
         })
     }
 }
@@ -385,12 +394,12 @@ unsafe fn names(
         .collect()
 }
 
-fn policy(number: u8, field: &str) -> Result<TrafficPolicy, Failure> {
+fn policy(number: u8, which: &str) -> Result<TrafficPolicy, Failure> {
     match number {
         PORTOLAN_POLICY_CLUSTER => Ok(TrafficPolicy::Cluster),
         PORTOLAN_POLICY_LOCAL => Ok(TrafficPolicy::Local),
         other => Err(Failure::invalid(
-            field,
+            &format!("service.{which}_traffic_policy"),
             format!("{other} is no policy: must be 0 or 1"),
         )),
     }

@@ -27,6 +27,24 @@ AT(portolan_rejection, object, 8);
 AT(portolan_rejection, field, 16);
 AT(portolan_rejection, rule, 24);
 
+SIZE(portolan_limits, 40);
+AT(portolan_limits, struct_size, 0);
+AT(portolan_limits, connections_ipv4, 4);
+AT(portolan_limits, connections_ipv6, 8);
+AT(portolan_limits, services, 12);
+AT(portolan_limits, frontends, 16);
+AT(portolan_limits, endpoints, 20);
+AT(portolan_limits, source_ranges, 24);
+AT(portolan_limits, affinities, 28);
+AT(portolan_limits, fragments, 32);
+AT(portolan_limits, workers, 36);
+
+SIZE(portolan_rejection, 32);
+AT(portolan_rejection, struct_size, 0);
+AT(portolan_rejection, object, 8);
+AT(portolan_rejection, field, 16);
+AT(portolan_rejection, rule, 24);
+
 SIZE(portolan_address, 20);
 AT(portolan_address, bytes, 0);
 AT(portolan_address, family, 16);
@@ -64,7 +82,7 @@ AT(portolan_service_port, port, 8);
 AT(portolan_service_port, node_port, 10);
 AT(portolan_service_port, protocol, 12);
 
-SIZE(portolan_service_object, 136);
+SIZE(portolan_service_object, 144);
 AT(portolan_service_object, struct_size, 0);
 AT(portolan_service_object, affinity_seconds, 4);
 AT(portolan_service_object, name_space, 8);
@@ -82,19 +100,22 @@ AT(portolan_service_object, ingress_count, 96);
 AT(portolan_service_object, source_ranges, 104);
 AT(portolan_service_object, source_range_count, 112);
 AT(portolan_service_object, proxy_name, 120);
-AT(portolan_service_object, health_check_node_port, 128);
-AT(portolan_service_object, internal_traffic_policy, 130);
-AT(portolan_service_object, external_traffic_policy, 131);
-AT(portolan_service_object, flags, 132);
+AT(portolan_service_object, external_name, 128);
+AT(portolan_service_object, health_check_node_port, 136);
+AT(portolan_service_object, internal_traffic_policy, 138);
+AT(portolan_service_object, external_traffic_policy, 139);
+AT(portolan_service_object, flags, 140);
 
-SIZE(portolan_slice_endpoint, 64);
+SIZE(portolan_slice_endpoint, 80);
 AT(portolan_slice_endpoint, address, 0);
 AT(portolan_slice_endpoint, flags, 20);
 AT(portolan_slice_endpoint, node_name, 24);
-AT(portolan_slice_endpoint, zone_hints, 32);
-AT(portolan_slice_endpoint, zone_hint_count, 40);
-AT(portolan_slice_endpoint, node_hints, 48);
-AT(portolan_slice_endpoint, node_hint_count, 56);
+AT(portolan_slice_endpoint, hostname, 32);
+AT(portolan_slice_endpoint, pod_name, 40);
+AT(portolan_slice_endpoint, zone_hints, 48);
+AT(portolan_slice_endpoint, zone_hint_count, 56);
+AT(portolan_slice_endpoint, node_hints, 64);
+AT(portolan_slice_endpoint, node_hint_count, 72);
 
 SIZE(portolan_slice_port, 16);
 AT(portolan_slice_port, name, 0);
