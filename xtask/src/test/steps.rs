@@ -16,6 +16,9 @@ const FEATURE_SETS: [&str; 7] = ["", "std", "k8s", "api", "driver", "cli", "test
 /// Where the Go module is.
 const GO_MODULE: &str = "bindings-go";
 
+/// The adapter to client-go, a module of its own: the first one depends on nothing.
+const KUBE_MODULE: &str = "bindings-go/kube";
+
 /// Where the case files of `portolan check` are, in a directory for each kind.
 const CASES: &str = "core/tests/cases";
 
@@ -121,6 +124,9 @@ fn go() -> Vec<Step> {
     let go = |name: &str, arguments: &[&str], reader| {
         Step::new(name, "go", arguments, reader).within(GO_MODULE)
     };
+    let kube = |name: &str, arguments: &[&str], reader| {
+        Step::new(name, "go", arguments, reader).within(KUBE_MODULE)
+    };
     let test = ["test", "-count=1", "-v", "./..."];
     vec![
         library,
@@ -132,6 +138,8 @@ fn go() -> Vec<Step> {
             Reader::Go,
         ),
         go("go test without cgo", &test, Reader::Go).env("CGO_ENABLED", "0"),
+        kube("go vet, kube", &["vet", "./..."], Reader::Whole),
+        kube("go test, kube", &test, Reader::Go),
     ]
 }
 

@@ -1,0 +1,277 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/events"
+
+	portolan "github.com/portolan/portolan/bindings-go"
+)
+
+// Target is what a Follower feeds; a [portolan.Node] is one. Only the goroutine of Run calls it.
+type Target interface {
+	Apply(objects []byte) ([]portolan.Rejection, error)
+	Delete(kind portolan.Kind, namespace, name string) error
+	Synced(kind portolan.Kind) error
+}
+
+// RenderFunc brings the node's decisions to whatever executes them: a dataplane, a ruleset. It is called once after the
+// first full lists and then after every batch of changes. If it fails, it is called again, later and later.
+type RenderFunc func(ctx context.Context, batch Batch) error
+
+// Batch is what one call of a RenderFunc brings into force.
+type Batch struct {
+	// Services and EndpointSlices count the objects that were applied or deleted.
+	Services, EndpointSlices int
+	// Queued is when the first of them arrived.
+	Queued time.Time
+	// Triggers are when what the EndpointSlices tell of happened, as their
+	// endpoints.kubernetes.io/last-change-trigger-time annotations say.
+	Triggers []time.Time
+}
+
+// Intervals between attempts to render, doubled from the first to the last.
+const (
+	firstRetry = 10 * time.Millisecond
+	lastRetry  = 30 * time.Second
+)
+
+// required are the kinds that a node waits for before it decides anything.
+var required = [...]portolan.Kind{portolan.KindService, portolan.KindEndpointSlice}
+
+// Follower hands what informers say to a node, in batches. Its handlers may be called from any goroutine.
+type Follower struct {
+	target   Target
+	render   RenderFunc
+	logger   logr.Logger
+	recorder events.EventRecorder
+
+	wake chan struct{}
+
+	mutex   sync.Mutex
+	pending map[key]runtime.Object // nil: deleted
+	queued  time.Time
+	listed  map[portolan.Kind]cache.InformerSynced
+}
+
+// key names one object.
+type key struct {
+	kind            portolan.Kind
+	namespace, name string
+}
+
+// Option is a setting of NewFollower.
+type Option func(*Follower)
+
+// WithRender has render called whenever decisions may have changed. Without it the host asks the node itself.
+func WithRender(render RenderFunc) Option { return func(f *Follower) { f.render = render } }
+
+// WithLogger has rejections and failures logged. Without it nothing is.
+func WithLogger(logger logr.Logger) Option { return func(f *Follower) { f.logger = logger } }
+
+// WithRecorder has what cannot be served told as Events about the object.
+func WithRecorder(recorder events.EventRecorder) Option {
+	return func(f *Follower) { f.recorder = recorder }
+}
+
+// NewFollower makes a follower that feeds target.
+func NewFollower(target Target, options ...Option) *Follower {
+	follower := &Follower{
+		target:  target,
+		render:  func(context.Context, Batch) error { return nil },
+		logger:  logr.Discard(),
+		wake:    make(chan struct{}, 1),
+		pending: map[key]runtime.Object{},
+		listed:  map[portolan.Kind]cache.InformerSynced{},
+	}
+	for _, option := range options {
+		option(follower)
+	}
+	return follower
+}
+
+// Follow takes a kind's objects from an informer, which the host runs. To be called before Run.
+func (f *Follower) Follow(kind portolan.Kind, informer cache.SharedInformer) error {
+	registration, err := informer.AddEventHandler(f.Handler(kind))
+	if err != nil {
+		return fmt.Errorf("following %s: %w", kindName(kind), err)
+	}
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.listed[kind] = registration.HasSynced
+	return nil
+}
+
+// Listed says that all objects of a kind have been given to its Handler: for events that come from no informer.
+func (f *Follower) Listed(kind portolan.Kind) {
+	f.mutex.Lock()
+	f.listed[kind] = func() bool { return true }
+	f.mutex.Unlock()
+	f.rouse()
+}
+
+// Run feeds the node until ctx ends, and then returns nil. Nothing is applied before the first full lists.
+func (f *Follower) Run(ctx context.Context) error {
+	if !cache.WaitForCacheSync(ctx.Done(), f.haveListed) {
+		return nil
+	}
+	batch, err := f.drain(ctx)
+	if err != nil {
+		return err
+	}
+	for _, kind := range f.kinds() {
+		if err := f.target.Synced(kind); err != nil {
+			return fmt.Errorf("all of %s: %w", kindName(kind), err)
+		}
+	}
+	for {
+		if err := f.bringIntoForce(ctx, batch); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-f.wake:
+		}
+		if batch, err = f.drain(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// bringIntoForce renders until it succeeds, taking what changes meanwhile into the same batch.
+func (f *Follower) bringIntoForce(ctx context.Context, batch Batch) error {
+	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
+		err := f.render(ctx, batch)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		// A worker that still reads an older generation is no failure.
+		if !errors.Is(err, portolan.ErrAgain) {
+			f.logger.Error(err, "Not rendered; trying again", "after", retry)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(retry):
+		}
+		later, err := f.drain(ctx)
+		if err != nil {
+			return err
+		}
+		batch = batch.and(later)
+	}
+}
+
+// haveListed: has every kind that is awaited been given in full?
+func (f *Follower) haveListed() bool {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	for _, kind := range required {
+		if f.listed[kind] == nil {
+			return false
+		}
+	}
+	for _, listed := range f.listed {
+		if !listed() {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *Follower) kinds() []portolan.Kind {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	var kinds []portolan.Kind
+	for kind := range f.listed {
+		kinds = append(kinds, kind)
+	}
+	return kinds
+}
+
+// put remembers an object's last state, nil if it is gone.
+func (f *Follower) put(key key, object runtime.Object) {
+	f.mutex.Lock()
+	if len(f.pending) == 0 {
+		f.queued = time.Now()
+	}
+	f.pending[key] = object
+	f.mutex.Unlock()
+	f.rouse()
+}
+
+func (f *Follower) rouse() {
+	select {
+	case f.wake <- struct{}{}:
+	default: // Run has been told and has not looked yet.
+	}
+}
+
+// drain applies everything that is pending: what is gone first, since what is new may take its addresses.
+func (f *Follower) drain(ctx context.Context) (Batch, error) {
+	f.mutex.Lock()
+	pending := f.pending
+	batch := Batch{Queued: f.queued}
+	f.pending = map[key]runtime.Object{}
+	f.mutex.Unlock()
+
+	var list list
+	for key, object := range pending {
+		batch.count(key.kind)
+		if object != nil {
+			list.add(key.kind, object)
+			batch.Triggers = append(batch.Triggers, trigger(object)...)
+			continue
+		}
+		if err := f.target.Delete(key.kind, key.namespace, key.name); err != nil {
+			return batch, fmt.Errorf("deleting %s: %w", key, err)
+		}
+	}
+	if list.empty() {
+		return batch, nil
+	}
+	text, err := list.encode()
+	if err != nil {
+		return batch, err
+	}
+	rejections, err := f.target.Apply(text)
+	if err != nil {
+		return batch, fmt.Errorf("applying %d objects: %w", len(list.Items), err)
+	}
+	for _, rejection := range rejections {
+		f.report(ctx, pending, rejection)
+	}
+	return batch, nil
+}
+
+func (b *Batch) count(kind portolan.Kind) {
+	switch kind {
+	case portolan.KindService:
+		b.Services++
+	case portolan.KindEndpointSlice, portolan.KindEndpoints:
+		b.EndpointSlices++
+	}
+}
+
+// and is b and a later batch in one.
+func (b Batch) and(later Batch) Batch {
+	b.Services += later.Services
+	b.EndpointSlices += later.EndpointSlices
+	b.Triggers = append(b.Triggers, later.Triggers...)
+	return b
+}
+
+func (k key) String() string {
+	if k.namespace == "" {
+		return kindName(k.kind) + " " + k.name
+	}
+	return kindName(k.kind) + " " + k.namespace + "/" + k.name
+}

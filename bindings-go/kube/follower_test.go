@@ -1,0 +1,379 @@
+package kube_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/events"
+
+	portolan "github.com/portolan/portolan/bindings-go"
+	"github.com/portolan/portolan/bindings-go/kube"
+	"github.com/portolan/portolan/bindings-go/kube/internal/apiserver"
+)
+
+// patience bounds every wait of these tests.
+const patience = 30 * time.Second
+
+// told is a target that remembers what it was told, as text by kind and name.
+type told struct {
+	mutex   sync.Mutex
+	objects map[string]string
+	synced  []portolan.Kind
+	applies int
+	reject  map[string]portolan.Rejection
+}
+
+func newTold() *told {
+	return &told{objects: map[string]string{}, reject: map[string]portolan.Rejection{}}
+}
+
+func (t *told) Apply(text []byte) ([]portolan.Rejection, error) {
+	var list struct{ Items []json.RawMessage }
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, err
+	}
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.applies++
+	var rejections []portolan.Rejection
+	for _, item := range list.Items {
+		var head struct {
+			Kind     string
+			Metadata struct{ Namespace, Name string }
+		}
+		if err := json.Unmarshal(item, &head); err != nil {
+			return nil, err
+		}
+		name := head.Kind + " " + head.Metadata.Namespace + "/" + head.Metadata.Name
+		t.objects[name] = string(item)
+		if rejection, bad := t.reject[name]; bad {
+			rejections = append(rejections, rejection)
+		}
+	}
+	return rejections, nil
+}
+
+func (t *told) Delete(kind portolan.Kind, namespace, name string) error {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	word := map[portolan.Kind]string{
+		portolan.KindService: "Service", portolan.KindEndpointSlice: "EndpointSlice", portolan.KindNode: "Node",
+	}[kind]
+	delete(t.objects, word+" "+namespace+"/"+name)
+	return nil
+}
+
+func (t *told) Synced(kind portolan.Kind) error {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.synced = append(t.synced, kind)
+	return nil
+}
+
+func (t *told) snapshot() map[string]string {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	return maps.Clone(t.objects)
+}
+
+func service(name string, labels map[string]string, port int32) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, Labels: labels},
+		Spec: corev1.ServiceSpec{
+			ClusterIP: "10.96.0.1", ClusterIPs: []string{"10.96.0.1"}, Type: corev1.ServiceTypeClusterIP,
+			Ports: []corev1.ServicePort{{Port: port, Protocol: corev1.ProtocolTCP}},
+		},
+	}
+}
+
+func slice(name, of, address string) *discoveryv1.EndpointSlice {
+	port := int32(8080)
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "default", Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: of},
+		},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{address}}},
+		Ports:       []discoveryv1.EndpointPort{{Port: &port}},
+	}
+}
+
+// cluster is an API server and a follower of it that runs until the test ends.
+type cluster struct {
+	server *apiserver.Server
+	target *told
+	client kubernetes.Interface
+}
+
+func follow(t *testing.T, server *apiserver.Server, target *told, options ...kube.Option) cluster {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(server.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	informers, err := kube.NewInformers(client, "node-1", "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	follower := kube.NewFollower(target, options...)
+	if err := informers.Feed(follower); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	informers.Start(ctx.Done())
+	go func() { ended <- follower.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the follower ended: %v", err)
+		}
+		informers.Shutdown()
+	})
+	return cluster{server, target, client}
+}
+
+func newServer(t *testing.T) *apiserver.Server {
+	server := apiserver.New()
+	t.Cleanup(server.Close)
+	return server
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not after %v", what, patience)
+		}
+	}
+}
+
+func (c cluster) has(names ...string) bool {
+	objects := c.target.snapshot()
+	return slices.Equal(slices.Sorted(maps.Keys(objects)), names)
+}
+
+func TestOnlyThisProxysObjectsReachTheNode(t *testing.T) {
+	server := newServer(t)
+	server.Put(service("web", nil, 80))
+	server.Put(service("other-proxy", map[string]string{kube.LabelServiceProxyName: "other"}, 80))
+	server.Put(service("headless", map[string]string{corev1.IsHeadlessService: ""}, 80))
+	server.Put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}})
+	server.Put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-2"}})
+	c := follow(t, server, newTold())
+	eventually(t, "the first lists", func() bool { return c.has("Node /node-1", "Service default/web") })
+
+	// A label that makes the Service another proxy's takes it away, and its removal brings it back.
+	server.Put(service("web", map[string]string{kube.LabelServiceProxyName: "other"}, 80))
+	eventually(t, "given away", func() bool { return c.has("Node /node-1") })
+	server.Put(service("web", nil, 81))
+	eventually(t, "taken back", func() bool { return c.has("Node /node-1", "Service default/web") })
+}
+
+func TestNothingIsRenderedBeforeTheFirstFullLists(t *testing.T) {
+	target, rendered := newTold(), make(chan kube.Batch, 8)
+	follower := kube.NewFollower(target, kube.WithRender(func(_ context.Context, batch kube.Batch) error {
+		rendered <- batch
+		return nil
+	}))
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- follower.Run(ctx) }()
+	follower.Handler(portolan.KindService).OnAdd(service("web", nil, 80), true)
+	follower.Listed(portolan.KindService)
+	select {
+	case <-rendered:
+		t.Fatal("rendered without a list of EndpointSlices")
+	case <-time.After(300 * time.Millisecond):
+	}
+	if len(target.snapshot()) != 0 {
+		t.Fatal("applied without a list of EndpointSlices")
+	}
+	follower.Handler(portolan.KindEndpointSlice).OnAdd(slice("web-1", "web", "10.0.0.1"), true)
+	follower.Listed(portolan.KindEndpointSlice)
+	batch := <-rendered
+	if batch.Services != 1 || batch.EndpointSlices != 1 || len(target.synced) != 2 || target.applies != 1 {
+		t.Errorf("batch %+v, synced %v, %d applies", batch, target.synced, target.applies)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAResyncIsNotAChange(t *testing.T) {
+	target := newTold()
+	follower := kube.NewFollower(target)
+	handler := follower.Handler(portolan.KindService)
+	old := service("web", nil, 80)
+	old.ResourceVersion = "7"
+	handler.OnUpdate(old, old.DeepCopy())
+	follower.Listed(portolan.KindService)
+	follower.Listed(portolan.KindEndpointSlice)
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	if err := follower.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if target.applies != 0 {
+		t.Errorf("%d applies", target.applies)
+	}
+}
+
+func TestADeletionThatTheWatchMissedIsOne(t *testing.T) {
+	target := newTold()
+	follower := kube.NewFollower(target)
+	handler := follower.Handler(portolan.KindService)
+	handler.OnAdd(service("web", nil, 80), true)
+	handler.OnAdd(service("stays", nil, 80), true)
+	handler.OnDelete(cache.DeletedFinalStateUnknown{Key: "default/web"})
+	follower.Listed(portolan.KindService)
+	follower.Listed(portolan.KindEndpointSlice)
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	if err := follower.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if objects := target.snapshot(); len(objects) != 1 || objects["Service default/stays"] == "" {
+		t.Errorf("left: %v", slices.Sorted(maps.Keys(objects)))
+	}
+}
+
+func TestWhatCannotBeServedIsAnEventOfTheObject(t *testing.T) {
+	server, target := newServer(t), newTold()
+	target.reject["Service default/bad"] = portolan.Rejection{
+		Object: "Service default/bad", Field: "spec.ports[0].port", Rule: "70000 is not a port",
+	}
+	client, err := kubernetes.NewForConfig(server.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
+		t.Fatal(err)
+	}
+	recorder := broadcaster.NewRecorder(kube.EventScheme(), "portolan")
+	bad := service("bad", nil, 80)
+	bad.UID = "u-1"
+	server.Put(bad)
+	follow(t, server, target, kube.WithRecorder(recorder))
+	eventually(t, "the Event", func() bool { return len(server.Events()) == 1 })
+	event := server.Events()[0]
+	regarding, _ := event["regarding"].(map[string]any)
+	if regarding["kind"] != "Service" || regarding["name"] != "bad" || regarding["uid"] != "u-1" {
+		t.Errorf("regarding %v", regarding)
+	}
+	if note, _ := event["note"].(string); note != "spec.ports[0].port: 70000 is not a port" {
+		t.Errorf("note %q", note)
+	}
+}
+
+func TestAFailedRenderIsTriedAgainWithWhatChangedMeanwhile(t *testing.T) {
+	attempts := make(chan kube.Batch, 8)
+	failures := []error{errors.New("the kernel says no"), portolan.ErrAgain, nil, nil}
+	var follower *kube.Follower
+	follower = kube.NewFollower(newTold(), kube.WithRender(func(_ context.Context, batch kube.Batch) error {
+		attempts <- batch
+		err := failures[0]
+		failures = failures[1:]
+		if err != nil {
+			follower.Handler(portolan.KindService).OnAdd(service(fmt.Sprint(len(failures)), nil, 80), false)
+		}
+		return err
+	}))
+	follower.Listed(portolan.KindService)
+	follower.Listed(portolan.KindEndpointSlice)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- follower.Run(ctx) }()
+	for _, services := range []int{0, 1, 2} {
+		if batch := <-attempts; batch.Services != services {
+			t.Errorf("a batch of %d Services, not %d", batch.Services, services)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheNodeConvergesThroughEveryFault(t *testing.T) {
+	const changes = 10_000
+	server := newServer(t)
+	c := follow(t, server, newTold())
+	random := rand.New(rand.NewPCG(1, 2))
+	for step := range changes {
+		name := fmt.Sprintf("s-%d", random.IntN(50))
+		switch random.IntN(4) {
+		case 0:
+			server.Delete(service(name, nil, 80))
+		case 1:
+			server.Put(service(name, nil, int32(1+random.IntN(60000))))
+		case 2:
+			server.Put(slice(name+"-1", name, fmt.Sprintf("10.0.%d.%d", random.IntN(256), random.IntN(256))))
+		case 3:
+			server.Delete(slice(name+"-1", name, ""))
+		}
+		switch step % 2500 {
+		case 500:
+			server.Cut()
+		case 1000:
+			server.Forget()
+		case 1500:
+			server.Delay(20 * time.Millisecond)
+		case 1700:
+			server.Delay(0)
+		}
+		if step%100 == 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	afresh := newTold()
+	follow(t, server, afresh)
+	// A marker that comes last: whoever has it has everything before it.
+	server.Put(service("last", nil, 80))
+	for _, target := range []*told{c.target, afresh} {
+		eventually(t, "the last change", func() bool { return target.snapshot()["Service default/last"] != "" })
+	}
+	eventually(t, "the same objects as of a fresh start", func() bool {
+		return maps.Equal(c.target.snapshot(), afresh.snapshot())
+	})
+	if server.Lists() <= 6 {
+		t.Errorf("%d lists: no fault made a watch list again", server.Lists())
+	}
+}
+
+func TestOnlyWhatANodeReadsIsEncoded(t *testing.T) {
+	server := newServer(t)
+	web := service("web", nil, 80)
+	web.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
+	web.OwnerReferences = []metav1.OwnerReference{{Name: "owner"}}
+	server.Put(web)
+	c := follow(t, server, newTold())
+	eventually(t, "the Service", func() bool { return c.has("Service default/web") })
+	text := c.target.snapshot()["Service default/web"]
+	for _, absent := range []string{"managedFields", "ownerReferences", "resourceVersion"} {
+		if strings.Contains(text, absent) {
+			t.Errorf("%s in %s", absent, text)
+		}
+	}
+	if !strings.Contains(text, `"port":80`) {
+		t.Errorf("no port in %s", text)
+	}
+}

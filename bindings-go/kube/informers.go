@@ -1,0 +1,109 @@
+package kube
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	portolan "github.com/portolan/portolan/bindings-go"
+)
+
+// LabelServiceProxyName chooses the proxy that serves a Service.
+const LabelServiceProxyName = "service.kubernetes.io/service-proxy-name"
+
+// Informers watch what kube-proxy watches: Services and EndpointSlices that are this proxy's and not headless, and the
+// node itself.
+type Informers struct {
+	services informers.SharedInformerFactory
+	node     informers.SharedInformerFactory
+
+	followed map[portolan.Kind]cache.SharedIndexInformer
+}
+
+// NewInformers makes informers for the node of this name. With a proxyName, only Services with that
+// service-proxy-name label are watched; with none, only those without the label. Every resync (0: never) objects are
+// handed over again, which costs a comparison each.
+func NewInformers(client kubernetes.Interface, nodeName, proxyName string, resync time.Duration) (*Informers, error) {
+	selector, err := proxied(proxyName)
+	if err != nil {
+		return nil, err
+	}
+	services := informers.NewSharedInformerFactoryWithOptions(client, resync,
+		informers.WithTweakListOptions(func(options *metav1.ListOptions) {
+			options.LabelSelector = selector.String()
+		}),
+		informers.WithTransform(withoutManagedFields))
+	node := informers.NewSharedInformerFactoryWithOptions(client, resync,
+		informers.WithTweakListOptions(func(options *metav1.ListOptions) {
+			options.FieldSelector = fields.OneTermEqualSelector("metadata.name", nodeName).String()
+		}),
+		informers.WithTransform(withoutManagedFields))
+	return &Informers{services, node, map[portolan.Kind]cache.SharedIndexInformer{
+		portolan.KindService:       services.Core().V1().Services().Informer(),
+		portolan.KindEndpointSlice: services.Discovery().V1().EndpointSlices().Informer(),
+		portolan.KindNode:          node.Core().V1().Nodes().Informer(),
+	}}, nil
+}
+
+// Feed has follower take everything that is watched.
+func (i *Informers) Feed(follower *Follower) error {
+	for kind, informer := range i.followed {
+		if err := follower.Follow(kind, informer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Informer is the one of a kind, for a host that wants more of it; nil if the kind is not watched.
+func (i *Informers) Informer(kind portolan.Kind) cache.SharedIndexInformer { return i.followed[kind] }
+
+// Start begins to watch, on goroutines of client-go, until stop is closed.
+func (i *Informers) Start(stop <-chan struct{}) {
+	i.services.Start(stop)
+	i.node.Start(stop)
+}
+
+// Shutdown waits until the watches have ended.
+func (i *Informers) Shutdown() {
+	i.services.Shutdown()
+	i.node.Shutdown()
+}
+
+// proxied selects this proxy's objects, headless ones left out (KEP-2447, and kube-proxy's own watches).
+func proxied(proxyName string) (labels.Selector, error) {
+	operator, values := selection.DoesNotExist, []string(nil)
+	if proxyName != "" {
+		operator, values = selection.Equals, []string{proxyName}
+	}
+	ours, err := labels.NewRequirement(LabelServiceProxyName, operator, values)
+	if err != nil {
+		return nil, err
+	}
+	served, err := labels.NewRequirement(corev1.IsHeadlessService, selection.DoesNotExist, nil)
+	if err != nil {
+		return nil, err
+	}
+	return labels.NewSelector().Add(*ours, *served), nil
+}
+
+// withoutManagedFields drops what nobody here reads before it is cached.
+func withoutManagedFields(object any) (any, error) {
+	switch object := object.(type) {
+	case *corev1.Service:
+		object.ManagedFields = nil
+	case *discoveryv1.EndpointSlice:
+		object.ManagedFields = nil
+	case *corev1.Node:
+		object.ManagedFields = nil
+	}
+	return object, nil
+}

@@ -1,0 +1,116 @@
+//go:build cgo
+
+package kube_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+
+	portolan "github.com/portolan/portolan/bindings-go"
+	"github.com/portolan/portolan/bindings-go/kube"
+)
+
+func newNode(t *testing.T) *portolan.Node {
+	t.Helper()
+	node, err := portolan.NewNode([]byte("{nodeName: node-1, ips: [192.168.66.11], clusterCIDRs: [10.0.0.0/16]}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = node.Close() })
+	return node
+}
+
+func served(node *portolan.Node) []string {
+	var rows []string
+	for frontend := range node.Frontends() {
+		rows = append(rows, fmt.Sprintf("%+v", frontend))
+	}
+	slices.Sort(rows)
+	return rows
+}
+
+func TestAfterAnyChangesTheNodeServesWhatAFreshOneServes(t *testing.T) {
+	server := newServer(t)
+	client, err := kubernetes.NewForConfig(server.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// While the follower runs the node is its own: it is read where it is rendered.
+	follow := func(last string) (*portolan.Node, func() error) {
+		node, seen := newNode(t), make(chan struct{}, 1)
+		informers, err := kube.NewInformers(client, "node-1", "", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		follower := kube.NewFollower(node, kube.WithRender(func(context.Context, kube.Batch) error {
+			if slices.ContainsFunc(served(node), func(row string) bool { return strings.Contains(row, last) }) {
+				select {
+				case seen <- struct{}{}:
+				default:
+				}
+			}
+			return nil
+		}))
+		if err := informers.Feed(follower); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		informers.Start(ctx.Done())
+		ended := make(chan error, 1)
+		go func() { ended <- follower.Run(ctx) }()
+		return node, func() error {
+			defer informers.Shutdown()
+			defer cancel()
+			select {
+			case <-seen:
+			case err := <-ended:
+				return err
+			case <-time.After(patience):
+				return fmt.Errorf("no %s after %v", last, patience)
+			}
+			cancel()
+			return <-ended
+		}
+	}
+	node, whenSeen := follow("Name:last")
+	local := corev1.ServiceInternalTrafficPolicyLocal
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 2000 {
+		name := fmt.Sprintf("s-%d", random.IntN(40))
+		web := service(name, nil, int32(1+random.IntN(100)))
+		web.Spec.ClusterIP = fmt.Sprintf("10.96.0.%d", 1+random.IntN(40)) // contested at times
+		web.Spec.ClusterIPs = []string{web.Spec.ClusterIP}
+		if random.IntN(3) == 0 {
+			web.Spec.InternalTrafficPolicy = &local
+		}
+		switch random.IntN(4) {
+		case 0:
+			server.Delete(web)
+		case 1:
+			server.Put(web)
+		case 2:
+			server.Put(slice(name+"-1", name, fmt.Sprintf("10.0.0.%d", 1+random.IntN(250))))
+		case 3:
+			server.Delete(slice(name+"-1", name, ""))
+		}
+	}
+	server.Put(service("last", nil, 4242))
+	if err := whenSeen(); err != nil {
+		t.Fatal(err)
+	}
+	fresh, whenSeen := follow("Name:last")
+	if err := whenSeen(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := served(node), served(fresh); !slices.Equal(got, want) || len(want) == 0 {
+		t.Errorf("after 2000 changes\n%v\nafresh\n%v", got, want)
+	}
+}
