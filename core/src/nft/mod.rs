@@ -7,9 +7,11 @@ mod bytes;
 mod element;
 pub mod netlink;
 mod set;
+mod stale;
 mod ticket;
 
 pub use bytes::{Bytes, Written};
 pub use element::{Element, Operation, Transaction};
 pub use set::{Field, Set};
+pub use stale::StaleFlows;
 pub use ticket::{Choice, SizeClass, Ticket};

@@ -3,5 +3,6 @@
 #![cfg(target_os = "linux")]
 
 mod elements;
+mod flows;
 mod kernel;
 mod outcomes;

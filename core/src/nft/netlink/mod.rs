@@ -24,6 +24,7 @@
 //! | `element` | keys, ranges, data, timeouts, comments |
 //! | `batch`, `reply` | a transaction, and what the kernel says to it |
 //! | `dump`, `notice` | reading a set and the generation; events of others' commits |
+//! | `flow`, `flow_socket` | UDP connections that the kernel tracks, and deleting them |
 //! | `socket`, `monitor` | the two sockets (Linux, feature `netlink`); `sys`: their system calls |
 //! | `message`, `attribute`, `numbers` | netlink's own form |
 
@@ -31,6 +32,9 @@ mod attribute;
 mod batch;
 mod dump;
 mod element;
+mod flow;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+mod flow_socket;
 mod message;
 #[cfg(all(feature = "netlink", target_os = "linux"))]
 mod monitor;
@@ -46,6 +50,7 @@ mod tests;
 
 pub use batch::Batch;
 pub use dump::{ElementDump, Progress, ask_elements, ask_generation, read_generation};
+pub use flow::{Flow, FlowDump, ask_flows, delete_flows};
 #[cfg(all(feature = "netlink", target_os = "linux"))]
 pub use monitor::Monitor;
 pub use notice::{Notice, read_notices};

@@ -27,6 +27,7 @@ pub(super) const NFNL_MSG_BATCH_END: u16 = 0x11;
 pub(super) const NFNL_BATCH_GENID: u16 = 1;
 
 /// The upper byte of `nlmsg_type`.
+pub(super) const NFNL_SUBSYS_CTNETLINK: u8 = 1;
 pub(super) const NFNL_SUBSYS_NFTABLES: u8 = 10;
 
 /// The lower byte of `nlmsg_type` within nftables.
@@ -64,3 +65,28 @@ pub(super) const NFTNL_UDATA_SET_ELEM_COMMENT: u8 = 0;
 pub(super) const NFPROTO_UNSPEC: u8 = 0;
 pub(super) const NFPROTO_IPV4: u8 = 2;
 pub(super) const NFPROTO_IPV6: u8 = 10;
+
+/// The lower byte of `nlmsg_type` within connection tracking.
+pub(super) const IPCTNL_MSG_CT_NEW: u8 = 0;
+pub(super) const IPCTNL_MSG_CT_GET: u8 = 1;
+pub(super) const IPCTNL_MSG_CT_DELETE: u8 = 2;
+
+pub(super) const CTA_TUPLE_ORIG: u16 = 1;
+pub(super) const CTA_TUPLE_REPLY: u16 = 2;
+pub(super) const CTA_ID: u16 = 12;
+pub(super) const CTA_ZONE: u16 = 18;
+pub(super) const CTA_FILTER: u16 = 25;
+
+pub(super) const CTA_TUPLE_IP: u16 = 1;
+pub(super) const CTA_TUPLE_PROTO: u16 = 2;
+pub(super) const CTA_IP_V4_SRC: u16 = 1;
+pub(super) const CTA_IP_V4_DST: u16 = 2;
+pub(super) const CTA_IP_V6_SRC: u16 = 3;
+pub(super) const CTA_IP_V6_DST: u16 = 4;
+pub(super) const CTA_PROTO_NUM: u16 = 1;
+pub(super) const CTA_PROTO_SRC_PORT: u16 = 2;
+pub(super) const CTA_PROTO_DST_PORT: u16 = 3;
+
+/// Which fields of the original tuple a filter compares, and that the protocol is one of them. In host order.
+pub(super) const CTA_FILTER_ORIG_FLAGS: u16 = 1;
+pub(super) const CTA_FILTER_F_CTA_PROTO_NUM: u32 = 1 << 3;

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 6;
 
 /// How often a set that others keep changing is read.
-const READINGS: u32 = 8;
+pub(super) const READINGS: u32 = 8;
 
 /// A system call on the socket that the kernel refused.
 #[derive(Debug)]
@@ -197,7 +197,7 @@ impl Socket {
     /// If the socket fails.
     pub fn generation(&mut self) -> Result<u32, SocketError> {
         self.discard();
-        let sequence = self.next_sequence();
+        let sequence = self.take_sequences(1);
         self.send(&ask_generation(sequence))?;
         loop {
             let received = self.receive()?;
@@ -220,7 +220,7 @@ impl Socket {
         let what = || alloc::format!("set {set} of table {table}");
         for _ in 0..READINGS {
             let before = self.generation()?;
-            let sequence = self.next_sequence();
+            let sequence = self.take_sequences(1);
             let question = ask_elements(family, table, set, sequence);
             let mut dump = ElementDump::new(set, sequence);
             match self.dump(&question, |received| dump.read(received))? {
@@ -262,10 +262,15 @@ impl Socket {
         }
     }
 
-    pub(super) fn next_sequence(&mut self) -> u32 {
-        // 0 is what the kernel's own notices bear.
-        self.sequence = self.sequence.wrapping_add(1).max(1);
-        self.sequence
+    /// So many sequence numbers that no question before had; the first of them.
+    pub(super) const fn take_sequences(&mut self, count: u32) -> u32 {
+        let (first, last) = match self.sequence.checked_add(count) {
+            Some(last) => (self.sequence.wrapping_add(1), last),
+            // 0 is what the kernel's own notices bear.
+            None => (1, count),
+        };
+        self.sequence = last;
+        first
     }
 
     /// Sends one datagram whole.
@@ -324,7 +329,7 @@ impl Socket {
     }
 
     /// Throws away what is left of earlier answers, errors with it.
-    fn discard(&mut self) {
+    pub(super) fn discard(&mut self) {
         loop {
             // Each turn takes a datagram or an error out of a queue of limited size.
             match sys::receive(&self.file, &mut self.received, libc::MSG_DONTWAIT) {
