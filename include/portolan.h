@@ -31,6 +31,21 @@
 #define PORTOLAN_KIND_ENDPOINTS 3 /* v1 Endpoints, the older form. */
 #define PORTOLAN_KIND_NODE 4 /* v1 Node. */
 
+#define PORTOLAN_SCHEDULER_RANDOM 0 /* Uniformly at random, as kube-proxy. (A number of a scheduler.) */
+#define PORTOLAN_SCHEDULER_ROUND_ROBIN 1 /* rr: one after another. */
+/* wrr: one after another, each as often as its weight says. */
+#define PORTOLAN_SCHEDULER_WEIGHTED_ROUND_ROBIN 2
+#define PORTOLAN_SCHEDULER_LEAST_CONNECTION 3 /* lc: the one with the fewest connections. */
+/* wlc: the one with the fewest connections for its weight. */
+#define PORTOLAN_SCHEDULER_WEIGHTED_LEAST_CONNECTION 4
+#define PORTOLAN_SCHEDULER_SOURCE_HASHING 5 /* sh: by the client's address. */
+#define PORTOLAN_SCHEDULER_DESTINATION_HASHING 6 /* dh: by the address that the client connects to. */
+/* sed: the one that would be done first, counting the new connection. */
+#define PORTOLAN_SCHEDULER_SHORTEST_EXPECTED_DELAY 7
+#define PORTOLAN_SCHEDULER_NEVER_QUEUE 8 /* nq: an idle one if there is any, else as sed. */
+/* mh: Maglev's consistent hashing; nodes with the same hash seed make the same choice. */
+#define PORTOLAN_SCHEDULER_MAGLEV 9
+
 /* Senders in cluster_cidrs are pods: kube-proxy's default. (A number of portolan_node_config.detect_local.)
  */
 #define PORTOLAN_DETECT_CLUSTER_CIDR 0
@@ -51,6 +66,7 @@
 /* The type is LoadBalancer. (A bit of portolan_service_object.flags.) */
 #define PORTOLAN_SERVICE_LOAD_BALANCER 1
 #define PORTOLAN_SERVICE_PUBLISH_NOT_READY 2 /* publishNotReadyAddresses. */
+#define PORTOLAN_SERVICE_SCHEDULER 4 /* The Service says itself how endpoints are chosen: scheduler. */
 
 /* Not ready: the endpoint gets no new connections. (A bit of portolan_slice_endpoint.flags.) */
 #define PORTOLAN_CONDITION_NOT_READY 1
@@ -262,6 +278,13 @@ typedef struct {
     uint32_t fragments;
     /* Workers. */
     uint32_t workers;
+    /* Buckets of hashing schedulers' tables: for sh and dh 256 for each set of endpoints in use, for mh about 300 to
+     * 500 for each endpoint, at most 65,792.
+     */
+    uint32_t hash_buckets;
+    /* 1: count packets, bytes and connections of each endpoint, for 40 bytes of each endpoint and worker; 0: do not.
+     */
+    uint32_t endpoint_counters;
 } portolan_limits;
 
 /* One thing that cannot be served as written. Everything else is served. The strings are owned by the list.
@@ -321,8 +344,8 @@ typedef struct {
     uint8_t node_port_addresses;
     /* 1 to masquerade everything that is sent to a ClusterIP, else 0. */
     uint8_t masquerade_all;
-    /* Zero. */
-    uint8_t reserved;
+    /* How endpoints of Services are chosen that do not say so themselves: PORTOLAN_SCHEDULER_... */
+    uint8_t scheduler;
     /* The node's name, which endpoints on it have as nodeName. */
     const char *name;
     /* The node's zone; NULL: endpoints are not chosen by zone. */
@@ -350,6 +373,12 @@ typedef struct {
     const portolan_prefix *node_port_prefixes;
     /* How many there are. */
     size_t node_port_prefix_count;
+    /* What Maglev's hash begins with: nodes that are to make the same choice have the same. */
+    uint64_t hash_seed;
+    /* For how many seconds a new endpoint gets fewer connections than its share; 0: not at all. */
+    uint16_t slow_start_seconds;
+    /* Zero. */
+    uint8_t reserved[6];
 } portolan_node_config;
 
 /* One port of a Service. */
@@ -415,8 +444,11 @@ typedef struct {
     uint8_t external_traffic_policy;
     /* Bits of PORTOLAN_SERVICE_... */
     uint8_t flags;
-    /* Zero. */
-    uint8_t reserved[3];
+    /* With PORTOLAN_SERVICE_SCHEDULER: how endpoints are chosen, PORTOLAN_SCHEDULER_...; without: as the node says.
+     */
+    uint8_t scheduler;
+    /* For how many seconds a new endpoint gets fewer connections than its share; 0: as the node says. */
+    uint16_t slow_start_seconds;
 } portolan_service_object;
 
 /* One endpoint of an EndpointSlice. All zeros but the address: ready, on no known node. */
@@ -426,7 +458,9 @@ typedef struct {
     /* Bits of PORTOLAN_CONDITION_...; 0: ready and serving. */
     uint8_t flags;
     /* Zero. */
-    uint8_t reserved[3];
+    uint8_t reserved;
+    /* How many connections it is to get beside others, where the scheduler goes by weight; 0: 1. */
+    uint16_t weight;
     /* nodeName; NULL: not known. */
     const char *node_name;
     /* hostname, a name of the endpoint below its Service's in DNS; NULL: none. */
@@ -539,12 +573,15 @@ typedef struct {
     portolan_address address;
     /* The port, in host order; not 0. */
     uint16_t port;
-    /* Bits of PORTOLAN_ENDPOINT_... Connections to an endpoint that is in no set live on. */
-    uint8_t flags;
-    /* Zero. */
-    uint8_t reserved;
+    /* How many connections it is to get beside others, where the scheduler goes by weight; 0: 1. */
+    uint16_t weight;
     /* Given back in portolan_descriptor.endpoint_tag. */
     uint64_t tag;
+    /* Bits of PORTOLAN_ENDPOINT_... An endpoint that is in no set gets no new connections; those that it has live on.
+     */
+    uint8_t flags;
+    /* Zero. */
+    uint8_t reserved[7];
 } portolan_endpoint;
 
 /* One service: one protocol, one address family, the frontends and the endpoints behind them. Memory that
@@ -557,8 +594,10 @@ typedef struct {
     uint32_t id;
     /* PORTOLAN_PROTOCOL_... */
     uint8_t protocol;
-    /* Zero. */
-    uint8_t reserved[3];
+    /* How an endpoint is chosen: PORTOLAN_SCHEDULER_... */
+    uint8_t scheduler;
+    /* For how many seconds a new endpoint gets fewer connections than its share; 0: not at all. */
+    uint16_t slow_start_seconds;
     /* For how many seconds a client keeps its endpoint; 0: a new choice for each connection. */
     uint32_t affinity_seconds;
     /* Where it is served. */
@@ -573,6 +612,8 @@ typedef struct {
     size_t endpoint_count;
     /* sizeof(portolan_endpoint). */
     size_t endpoint_stride;
+    /* What Maglev's hash begins with: nodes that are to make the same choice have the same. */
+    uint64_t hash_seed;
 } portolan_service;
 
 /* What the dataplane must know of the node. Memory that it points to is read during the call only. */
@@ -816,6 +857,8 @@ typedef struct {
     uint64_t endpoints;
     /* Source ranges in use, of limits.source_ranges. */
     uint64_t source_ranges;
+    /* Buckets of hashing schedulers in use, of limits.hash_buckets. */
+    uint64_t hash_buckets;
     /* Clients that keep their endpoint, of limits.affinities; expired ones not used again yet included. */
     uint64_t affinities;
     /* Fragmented datagrams followed, of limits.fragments; expired ones not used again yet included. */

@@ -16,7 +16,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 use portolan::net::Generation;
 use portolan::plan::{Change, PortKey};
-use portolan::service::{EndpointSpec, Frontend, NodeSpec, ServiceSpec};
+use portolan::service::{EndpointSet, EndpointSpec, Frontend, NodeSpec, ServiceSpec};
 use std::ffi::CString;
 
 /// The ServicePort is new or different. (A number of portolan_change.kind.)
@@ -154,7 +154,8 @@ impl Shown {
             struct_size: size_of_u32::<portolan_service>(),
             id: 0,
             protocol: spec.protocol.number(),
-            reserved: [0; 3],
+            scheduler: spec.schedule.scheduler as u8,
+            slow_start_seconds: spec.schedule.slow_start_seconds,
             affinity_seconds: spec.affinity_seconds.unwrap_or_default(),
             frontends: pointer(&self.frontends),
             frontend_count: self.frontends.len(),
@@ -162,6 +163,7 @@ impl Shown {
             endpoints: pointer(&self.endpoints),
             endpoint_count: self.endpoints.len(),
             endpoint_stride: size_of::<portolan_endpoint>(),
+            hash_seed: spec.schedule.seed,
         });
         &raw const **self.service.insert(service)
     }
@@ -192,17 +194,21 @@ impl Shown {
 
 fn endpoint(endpoint: &EndpointSpec) -> portolan_endpoint {
     let flags = [
-        (endpoint.in_cluster_set, PORTOLAN_ENDPOINT_CLUSTER),
-        (endpoint.in_local_set, PORTOLAN_ENDPOINT_LOCAL),
+        (
+            endpoint.takes(EndpointSet::Cluster),
+            PORTOLAN_ENDPOINT_CLUSTER,
+        ),
+        (endpoint.takes(EndpointSet::Local), PORTOLAN_ENDPOINT_LOCAL),
         (endpoint.local, PORTOLAN_ENDPOINT_HERE),
     ];
     let set = flags.into_iter().filter(|(on, _)| *on);
     portolan_endpoint {
         address: endpoint.address.into(),
         port: endpoint.port,
-        flags: set.fold(0, |flags, (_, flag)| flags | flag),
-        reserved: 0,
+        weight: endpoint.weight,
         tag: endpoint.tag,
+        flags: set.fold(0, |flags, (_, flag)| flags | flag),
+        reserved: [0; 7],
     }
 }
 

@@ -462,6 +462,7 @@ mod tests {
                 frontends: services * 2,
                 endpoints: services * 5,
                 source_ranges: services / 2,
+                hash_buckets: services * 16,
             },
             affinities: services * 7,
             fragments: connections / 16,

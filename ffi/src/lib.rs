@@ -35,6 +35,8 @@ pub mod rejections;
 
 pub mod node;
 
+pub mod scheduler;
+
 pub mod node_config;
 
 pub mod object;

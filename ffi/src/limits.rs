@@ -33,11 +33,16 @@ pub struct portolan_limits {
     pub fragments: u32,
     /// Workers.
     pub workers: u32,
+    /// Buckets of hashing schedulers' tables: for sh and dh 256 for each set of endpoints in use, for mh about 300 to
+    /// 500 for each endpoint, at most 65,792.
+    pub hash_buckets: u32,
+    /// 1: count packets, bytes and connections of each endpoint, for 40 bytes of each endpoint and worker; 0: do not.
+    pub endpoint_counters: u32,
 }
 
-// SAFETY: repr(C), ten u32.
+// SAFETY: repr(C), twelve u32.
 unsafe impl SizedStruct for portolan_limits {
-    const FIRST_SIZE: usize = 40;
+    const FIRST_SIZE: usize = 48;
 }
 
 impl portolan_limits {
@@ -50,13 +55,12 @@ impl portolan_limits {
                 frontends: self.frontends,
                 endpoints: self.endpoints,
                 source_ranges: self.source_ranges,
-                hash_buckets: 512 * 1024,
+                hash_buckets: self.hash_buckets,
             },
             affinities: self.affinities,
             fragments: self.fragments,
             workers: self.workers,
-            // Not told from here: counted, as by default.
-            endpoint_counters: true,
+            endpoint_counters: self.endpoint_counters != 0,
         }
     }
 }
@@ -104,6 +108,8 @@ pub unsafe extern "C" fn portolan_limits_init(
             affinities: defaults.affinities,
             fragments: defaults.fragments,
             workers: defaults.workers,
+            hash_buckets: table.hash_buckets,
+            endpoint_counters: defaults.endpoint_counters.into(),
         };
         // SAFETY: as many bytes as the size just written are writable, as promised.
         unsafe { sized::write(limits, &value, "limits") }

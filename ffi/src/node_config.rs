@@ -4,6 +4,7 @@ use crate::address::{portolan_address, portolan_prefix};
 use crate::call::{control, output, text, text_or_none};
 use crate::error::{Failure, portolan_error};
 use crate::node::portolan_node;
+use crate::scheduler::schedule;
 use crate::sized::{self, SizedStruct};
 use crate::status::portolan_status;
 use crate::value::{addresses, prefixes};
@@ -39,8 +40,8 @@ pub struct portolan_node_config {
     pub node_port_addresses: u8,
     /// 1 to masquerade everything that is sent to a ClusterIP, else 0.
     pub masquerade_all: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// How endpoints of Services are chosen that do not say so themselves: PORTOLAN_SCHEDULER_...
+    pub scheduler: u8,
     /// The node's name, which endpoints on it have as nodeName.
     pub name: *const c_char,
     /// The node's zone; NULL: endpoints are not chosen by zone.
@@ -67,6 +68,12 @@ pub struct portolan_node_config {
     pub node_port_prefixes: *const portolan_prefix,
     /// How many there are.
     pub node_port_prefix_count: usize,
+    /// What Maglev's hash begins with: nodes that are to make the same choice have the same.
+    pub hash_seed: u64,
+    /// For how many seconds a new endpoint gets fewer connections than its share; 0: not at all.
+    pub slow_start_seconds: u16,
+    /// Zero.
+    pub reserved: [u8; 6],
 }
 
 // SAFETY: repr(C), integers and pointers without padding (ffi/tests/c/layout.c holds it).
@@ -137,6 +144,12 @@ impl portolan_node_config {
                     ));
                 }
             },
+            schedule: schedule(
+                self.scheduler,
+                self.slow_start_seconds,
+                self.hash_seed,
+                "config.scheduler",
+            )?,
             proxy_name: proxy_name.map(str::to_owned),
         })
     }

@@ -3,13 +3,14 @@
 use crate::address::{portolan_address, portolan_prefix};
 use crate::call::{self, array, text, text_or_none};
 use crate::error::Failure;
+use crate::scheduler::scheduler;
 use crate::sized::SizedStruct;
 use crate::value::{self, addresses, concrete, prefixes};
 use core::ffi::c_char;
 use core::net::IpAddr;
 use portolan::model::{
-    Conditions, EndpointPort, EndpointSlice, Ingress, ObjectKey, Service, ServicePort,
-    SliceEndpoint, TrafficPolicy,
+    Conditions, EndpointPort, EndpointSlice, Ingress, ObjectKey, Scheduling, Service, ServicePort,
+    SliceEndpoint, TrafficPolicy, Weights,
 };
 use portolan::net::Family;
 
@@ -22,6 +23,8 @@ pub const PORTOLAN_POLICY_LOCAL: u8 = 1;
 pub const PORTOLAN_SERVICE_LOAD_BALANCER: u8 = 1;
 /// publishNotReadyAddresses.
 pub const PORTOLAN_SERVICE_PUBLISH_NOT_READY: u8 = 2;
+/// The Service says itself how endpoints are chosen: scheduler.
+pub const PORTOLAN_SERVICE_SCHEDULER: u8 = 4;
 
 /// Not ready: the endpoint gets no new connections. (A bit of portolan_slice_endpoint.flags.)
 pub const PORTOLAN_CONDITION_NOT_READY: u8 = 1;
@@ -95,8 +98,10 @@ pub struct portolan_service_object {
     pub external_traffic_policy: u8,
     /// Bits of PORTOLAN_SERVICE_...
     pub flags: u8,
-    /// Zero.
-    pub reserved: [u8; 3],
+    /// With PORTOLAN_SERVICE_SCHEDULER: how endpoints are chosen, PORTOLAN_SCHEDULER_...; without: as the node says.
+    pub scheduler: u8,
+    /// For how many seconds a new endpoint gets fewer connections than its share; 0: as the node says.
+    pub slow_start_seconds: u16,
 }
 
 /// One endpoint of an EndpointSlice. All zeros but the address: ready, on no known node.
@@ -108,7 +113,9 @@ pub struct portolan_slice_endpoint {
     /// Bits of PORTOLAN_CONDITION_...; 0: ready and serving.
     pub flags: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: u8,
+    /// How many connections it is to get beside others, where the scheduler goes by weight; 0: 1.
+    pub weight: u16,
     /// nodeName; NULL: not known.
     pub node_name: *const c_char,
     /// hostname, a name of the endpoint below its Service's in DNS; NULL: none.
@@ -240,6 +247,8 @@ impl portolan_service_object {
             affinity_seconds: (self.affinity_seconds != 0).then_some(self.affinity_seconds),
             publish_not_ready_addresses: self.flags & PORTOLAN_SERVICE_PUBLISH_NOT_READY != 0,
             proxy_name: proxy_name.map(str::to_owned),
+            scheduling: self.scheduling()?,
+            weights: Weights::default(),
             ports: Vec::with_capacity(ports.len()),
         };
         for (index, port) in ports.iter().enumerate() {
@@ -247,6 +256,17 @@ impl portolan_service_object {
             service.ports.push(unsafe { port.to_model(index) }?);
         }
         Ok(service)
+    }
+}
+
+impl portolan_service_object {
+    fn scheduling(&self) -> Result<Scheduling, Failure> {
+        let own = self.flags & PORTOLAN_SERVICE_SCHEDULER != 0;
+        let scheduler = own.then(|| scheduler(self.scheduler, "service.scheduler"));
+        Ok(Scheduling {
+            scheduler: scheduler.transpose()?,
+            slow_start_seconds: non_zero(self.slow_start_seconds),
+        })
     }
 }
 
@@ -294,13 +314,17 @@ impl portolan_slice_object {
             headless: false,
             family,
             endpoints: Vec::with_capacity(endpoints.len()),
+            weights: Weights::default(),
             ports: Vec::with_capacity(ports.len()),
         };
         for (index, endpoint) in endpoints.iter().enumerate() {
             // SAFETY: likewise.
-            slice
-                .endpoints
-                .push(unsafe { endpoint.to_model(family, index) }?);
+            let model = unsafe { endpoint.to_model(family, index) }?;
+            if endpoint.weight != 0 {
+                let by_address = &mut slice.weights.by_address;
+                by_address.insert(model.address, endpoint.weight);
+            }
+            slice.endpoints.push(model);
         }
         for (index, port) in ports.iter().enumerate() {
             let field = |name: &str| format!("slice.ports[{index}].{name}");
@@ -410,6 +434,6 @@ const fn reached_directly(ip: IpAddr) -> Ingress {
     Ingress { ip, proxy: false }
 }
 
-const fn non_zero(port: u16) -> Option<u16> {
-    if port == 0 { None } else { Some(port) }
+const fn non_zero(number: u16) -> Option<u16> {
+    if number == 0 { None } else { Some(number) }
 }

@@ -3,11 +3,12 @@
 use crate::address::{portolan_address, portolan_prefix};
 use crate::call;
 use crate::error::Failure;
+use crate::scheduler::schedule;
 use crate::sized::SizedStruct;
 use crate::value::{self, concrete};
 use core::net::IpAddr;
 use portolan::service::{
-    EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, Schedule, ServiceSpec, SourceRule,
+    EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec, SourceRule,
 };
 
 /// TCP's number (IANA).
@@ -77,12 +78,14 @@ pub struct portolan_endpoint {
     pub address: portolan_address,
     /// The port, in host order; not 0.
     pub port: u16,
-    /// Bits of PORTOLAN_ENDPOINT_... Connections to an endpoint that is in no set live on.
-    pub flags: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// How many connections it is to get beside others, where the scheduler goes by weight; 0: 1.
+    pub weight: u16,
     /// Given back in portolan_descriptor.endpoint_tag.
     pub tag: u64,
+    /// Bits of PORTOLAN_ENDPOINT_... An endpoint that is in no set gets no new connections; those that it has live on.
+    pub flags: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
 }
 
 /// One service: one protocol, one address family, the frontends and the endpoints behind them. Memory that
@@ -96,8 +99,10 @@ pub struct portolan_service {
     pub id: u32,
     /// PORTOLAN_PROTOCOL_...
     pub protocol: u8,
-    /// Zero.
-    pub reserved: [u8; 3],
+    /// How an endpoint is chosen: PORTOLAN_SCHEDULER_...
+    pub scheduler: u8,
+    /// For how many seconds a new endpoint gets fewer connections than its share; 0: not at all.
+    pub slow_start_seconds: u16,
     /// For how many seconds a client keeps its endpoint; 0: a new choice for each connection.
     pub affinity_seconds: u32,
     /// Where it is served.
@@ -112,6 +117,8 @@ pub struct portolan_service {
     pub endpoint_count: usize,
     /// sizeof(portolan_endpoint).
     pub endpoint_stride: usize,
+    /// What Maglev's hash begins with: nodes that are to make the same choice have the same.
+    pub hash_seed: u64,
 }
 
 /// What the dataplane must know of the node. Memory that it points to is read during the call only.
@@ -180,7 +187,12 @@ impl portolan_service {
             frontends: Vec::with_capacity(frontends.len()),
             endpoints: Vec::with_capacity(endpoints.len()),
             affinity_seconds: (self.affinity_seconds != 0).then_some(self.affinity_seconds),
-            schedule: Schedule::default(),
+            schedule: schedule(
+                self.scheduler,
+                self.slow_start_seconds,
+                self.hash_seed,
+                "service.scheduler",
+            )?,
         };
         for (index, frontend) in frontends.iter().enumerate() {
             // SAFETY: as promised.
@@ -262,7 +274,7 @@ impl portolan_endpoint {
             local: self.flags & PORTOLAN_ENDPOINT_HERE != 0,
             in_cluster_set: self.flags & PORTOLAN_ENDPOINT_CLUSTER != 0,
             in_local_set: self.flags & PORTOLAN_ENDPOINT_LOCAL != 0,
-            weight: 1,
+            weight: self.weight.max(1),
             tag: self.tag,
         })
     }

@@ -50,6 +50,8 @@ pub struct portolan_stats {
     pub endpoints: u64,
     /// Source ranges in use, of limits.source_ranges.
     pub source_ranges: u64,
+    /// Buckets of hashing schedulers in use, of limits.hash_buckets.
+    pub hash_buckets: u64,
     /// Clients that keep their endpoint, of limits.affinities; expired ones not used again yet included.
     pub affinities: u64,
     /// Fragmented datagrams followed, of limits.fragments; expired ones not used again yet included.
@@ -104,6 +106,7 @@ pub unsafe extern "C" fn portolan_stats_read(
             frontends: table.frontends.into(),
             endpoints: table.endpoints.into(),
             source_ranges: table.source_ranges.into(),
+            hash_buckets: table.hash_buckets.into(),
             affinities: counts.usage.affinities,
             fragments: counts.usage.fragments,
             ended_packets: counts.ended.packets,

@@ -45,6 +45,26 @@ AT(portolan_rejection, object, 8);
 AT(portolan_rejection, field, 16);
 AT(portolan_rejection, rule, 24);
 
+SIZE(portolan_limits, 48);
+AT(portolan_limits, struct_size, 0);
+AT(portolan_limits, connections_ipv4, 4);
+AT(portolan_limits, connections_ipv6, 8);
+AT(portolan_limits, services, 12);
+AT(portolan_limits, frontends, 16);
+AT(portolan_limits, endpoints, 20);
+AT(portolan_limits, source_ranges, 24);
+AT(portolan_limits, affinities, 28);
+AT(portolan_limits, fragments, 32);
+AT(portolan_limits, workers, 36);
+AT(portolan_limits, hash_buckets, 40);
+AT(portolan_limits, endpoint_counters, 44);
+
+SIZE(portolan_rejection, 32);
+AT(portolan_rejection, struct_size, 0);
+AT(portolan_rejection, object, 8);
+AT(portolan_rejection, field, 16);
+AT(portolan_rejection, rule, 24);
+
 SIZE(portolan_address, 20);
 AT(portolan_address, bytes, 0);
 AT(portolan_address, family, 16);
@@ -57,11 +77,12 @@ SIZE(portolan_prefix, 24);
 AT(portolan_prefix, address, 0);
 AT(portolan_prefix, length, 20);
 
-SIZE(portolan_node_config, 112);
+SIZE(portolan_node_config, 128);
 AT(portolan_node_config, struct_size, 0);
 AT(portolan_node_config, detect_local, 4);
 AT(portolan_node_config, node_port_addresses, 5);
 AT(portolan_node_config, masquerade_all, 6);
+AT(portolan_node_config, scheduler, 7);
 AT(portolan_node_config, name, 8);
 AT(portolan_node_config, zone, 16);
 AT(portolan_node_config, proxy_name, 24);
@@ -75,6 +96,8 @@ AT(portolan_node_config, service_cidrs, 80);
 AT(portolan_node_config, service_cidr_count, 88);
 AT(portolan_node_config, node_port_prefixes, 96);
 AT(portolan_node_config, node_port_prefix_count, 104);
+AT(portolan_node_config, hash_seed, 112);
+AT(portolan_node_config, slow_start_seconds, 120);
 
 SIZE(portolan_service_port, 16);
 AT(portolan_service_port, name, 0);
@@ -105,10 +128,13 @@ AT(portolan_service_object, health_check_node_port, 136);
 AT(portolan_service_object, internal_traffic_policy, 138);
 AT(portolan_service_object, external_traffic_policy, 139);
 AT(portolan_service_object, flags, 140);
+AT(portolan_service_object, scheduler, 141);
+AT(portolan_service_object, slow_start_seconds, 142);
 
 SIZE(portolan_slice_endpoint, 80);
 AT(portolan_slice_endpoint, address, 0);
 AT(portolan_slice_endpoint, flags, 20);
+AT(portolan_slice_endpoint, weight, 22);
 AT(portolan_slice_endpoint, node_name, 24);
 AT(portolan_slice_endpoint, hostname, 32);
 AT(portolan_slice_endpoint, pod_name, 40);
@@ -157,16 +183,19 @@ AT(portolan_frontend, masquerade, 26);
 AT(portolan_frontend, source_ranges, 32);
 AT(portolan_frontend, source_range_count, 40);
 
-SIZE(portolan_endpoint, 32);
+SIZE(portolan_endpoint, 40);
 AT(portolan_endpoint, address, 0);
 AT(portolan_endpoint, port, 20);
-AT(portolan_endpoint, flags, 22);
+AT(portolan_endpoint, weight, 22);
 AT(portolan_endpoint, tag, 24);
+AT(portolan_endpoint, flags, 32);
 
-SIZE(portolan_service, 64);
+SIZE(portolan_service, 72);
 AT(portolan_service, struct_size, 0);
 AT(portolan_service, id, 4);
 AT(portolan_service, protocol, 8);
+AT(portolan_service, scheduler, 9);
+AT(portolan_service, slow_start_seconds, 10);
 AT(portolan_service, affinity_seconds, 12);
 AT(portolan_service, frontends, 16);
 AT(portolan_service, frontend_count, 24);
@@ -174,6 +203,7 @@ AT(portolan_service, frontend_stride, 32);
 AT(portolan_service, endpoints, 40);
 AT(portolan_service, endpoint_count, 48);
 AT(portolan_service, endpoint_stride, 56);
+AT(portolan_service, hash_seed, 64);
 
 SIZE(portolan_node_spec, 96);
 AT(portolan_node_spec, struct_size, 0);
@@ -265,7 +295,7 @@ AT(portolan_driver_stats, last_write_error, 144);
 AT(portolan_driver_stats, cpu_nanos, 152);
 #endif
 
-SIZE(portolan_stats, 432);
+SIZE(portolan_stats, 440);
 AT(portolan_stats, struct_size, 0);
 AT(portolan_stats, passed, 8);
 AT(portolan_stats, forwarded, 16);
@@ -285,10 +315,11 @@ AT(portolan_stats, services, 368);
 AT(portolan_stats, frontends, 376);
 AT(portolan_stats, endpoints, 384);
 AT(portolan_stats, source_ranges, 392);
-AT(portolan_stats, affinities, 400);
-AT(portolan_stats, fragments, 408);
-AT(portolan_stats, ended_packets, 416);
-AT(portolan_stats, ended_bytes, 424);
+AT(portolan_stats, hash_buckets, 400);
+AT(portolan_stats, affinities, 408);
+AT(portolan_stats, fragments, 416);
+AT(portolan_stats, ended_packets, 424);
+AT(portolan_stats, ended_bytes, 432);
 
 SIZE(portolan_endpoint_stats, 64);
 AT(portolan_endpoint_stats, address, 0);

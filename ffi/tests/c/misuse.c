@@ -62,7 +62,7 @@ static void sizes(void) {
     uint64_t bytes;
     EXPECT(SIZE, portolan_limits_init(&limits, 8));
     EXPECT(SIZE, portolan_limits_init(&limits, 1u << 30));
-    limits.struct_size = 12;
+    limits.struct_size = 44;
     EXPECT(SIZE, portolan_memory_required(&limits, &bytes, NULL));
     limits.struct_size = 0xdeadbeef;
     EXPECT(SIZE, portolan_memory_required(&limits, &bytes, NULL));
