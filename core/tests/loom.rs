@@ -154,6 +154,7 @@ fn opening(random: u64) -> Opening<Ipv4Addr> {
         endpoint_generation: 0,
         local_endpoint: false,
         counted: false,
+        pick_up: false,
         masquerade: None,
         ports: SourcePorts::new(&(1_024..=1_025)),
         random,

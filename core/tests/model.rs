@@ -10,9 +10,10 @@ use common::{
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use portolan::dataplane::{Config, DropReason, Limits, Verdict, descriptor_flags};
-use portolan::net::{Protocol, Tuple};
+use portolan::net::{Protocol, Scheduler, ServiceId, Tuple};
 use portolan::packet::build;
-use portolan::service::ServiceSpec;
+use portolan::service::{Schedule, ServiceSpec};
+use portolan::sync::Load;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +87,13 @@ struct Model {
     kept: BTreeMap<(usize, IpAddr), (IpAddr, u64, u64)>,
 }
 
+/// Those of the doors; the first two count connections.
+const SCHEDULERS: [Scheduler; DOORS] = [
+    Scheduler::LeastConnection,
+    Scheduler::WeightedLeastConnection,
+    Scheduler::Random,
+];
+
 /// Door 0 is UDP, door 1 is TCP, door 2 is UDP with affinity.
 const fn protocol(door: usize) -> Protocol {
     if door == 1 {
@@ -143,10 +151,15 @@ impl Model {
             endpoints,
         );
         let affinity_seconds = (door == 2).then_some(AFFINITY_SECONDS as u32);
+        let schedule = Schedule {
+            scheduler: SCHEDULERS[door],
+            ..Schedule::default()
+        };
         self.rig.put(
             door as u32,
             ServiceSpec {
                 affinity_seconds,
+                schedule,
                 ..spec
             },
         );
@@ -369,6 +382,29 @@ impl Model {
         );
     }
 
+    /// Each endpoint's load is its connections, now that no expired one is left.
+    fn count(&self) {
+        for (door, scheduler) in SCHEDULERS.iter().enumerate() {
+            for (id, at) in self.rig.dataplane.endpoints_of(ServiceId(door as u32)) {
+                let mut load = Load::default();
+                let own = self.known.values().filter(|known| {
+                    known.deadline > self.now
+                        && known.door == door
+                        && known.reply.source == at.ip()
+                        && self.serving[door].get(&at.ip()) == Some(&known.life)
+                });
+                for known in own.filter(|_| scheduler.counts_connections()) {
+                    if known.closed {
+                        load.inactive += 1;
+                    } else {
+                        load.active += 1;
+                    }
+                }
+                assert_eq!(self.rig.dataplane.load(id), load, "{at} of door {door}");
+            }
+        }
+    }
+
     fn take(&mut self, step: &Step) {
         match step {
             Step::Open { door, client, port } => self.open(*door, *client, *port),
@@ -381,6 +417,8 @@ impl Model {
             }
             Step::Poll => {
                 self.rig.dataplane.poll(self.rig.now);
+                self.forget_evicted();
+                self.count();
             }
         }
     }
@@ -398,7 +436,9 @@ proptest! {
                 model.agree();
             }
             model.rig.wait(Duration::from_secs(500));
+            model.now += 500;
             prop_assert_eq!(model.rig.dataplane.poll(model.rig.now), None, "return to zero");
+            model.count();
         }
     }
 }

@@ -92,6 +92,7 @@ fn table<A: Stored>(size: u32) -> Connections<A> {
             endpoint_generation: 0,
             local_endpoint: false,
             counted: false,
+            pick_up: false,
             masquerade: None,
             ports: SourcePorts::new(&(1_024..=65_535)),
             random: 1,

@@ -6,6 +6,7 @@
 
 use super::record::{Binding, Counted, Record, Stored, join, join16, split};
 use super::state::{Memory, Progress, State, Step, Transport, step};
+use super::tcp;
 use super::timeouts::{TimeoutTicks, Timeouts};
 use crate::net::{Direction, Family, Protocol, TICKS_PER_SECOND, Tuple};
 use crate::sync::{Advice, FreeStack, Header, Life, Lines, Loads, Word};
@@ -341,6 +342,19 @@ impl<A: Stored> Connections<A> {
                 .swap_if(checks, join(split(checks).0, windows));
         }
         Ok(())
+    }
+
+    /// May what an ICMP error quotes be under way? Of TCP by its sequence number, given that `hit` was found by the
+    /// tuple of an answer to the quoted packet; of others always.
+    #[must_use]
+    pub fn quotes_sent(&self, hit: &Hit<'_, A>, sequence: u32) -> bool {
+        let (Protocol::Tcp, Life::Live(bits)) = (hit.binding.original.protocol, hit.header.life())
+        else {
+            return true;
+        };
+        let (_, Memory { seen, .. }) = hit.record.memory();
+        let direction = hit.direction.reverse();
+        tcp::is_under_way(sequence, State::from_bits(bits), direction, seen)
     }
 
     /// Changes a connection's state, and what its endpoint's load makes of it.

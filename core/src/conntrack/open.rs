@@ -112,6 +112,8 @@ pub struct Opening<A> {
     pub local_endpoint: bool,
     /// Is it to be one of the endpoint's load?
     pub counted: bool,
+    /// May a TCP segment that is no SYN open it?
+    pub pick_up: bool,
     /// `Some(address)`: the source becomes this address, with a source port out of `ports`.
     pub masquerade: Option<A>,
     /// Ports for masquerading, and for flows whose own port is taken.
@@ -149,7 +151,8 @@ impl<A: Stored> Connections<A> {
         now: u32,
         usable: impl Fn(u16) -> bool,
     ) -> Result<(Hit<'_, A>, bool), OpenError> {
-        let progress = open(transport, now, &self.timeouts).ok_or(OpenError::NotAnOpening)?;
+        let progress =
+            open(transport, opening.pick_up, now, &self.timeouts).ok_or(OpenError::NotAnOpening)?;
         self.prefetch(self.hash(&opening.forward(opening.first_port()).reverse()));
         for _ in 0..MAX_RACES {
             let number = self.take(now).ok_or(OpenError::TableFull)?;

@@ -107,11 +107,11 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// May it be the first packet of a connection?
+    /// May it be the first packet of a connection? May a TCP connection be picked up in its middle?
     #[must_use]
-    pub fn opens(&self) -> bool {
+    pub fn opens(&self, pick_up: bool) -> bool {
         match self {
-            Self::Tcp(segment) => tcp::opens(segment),
+            Self::Tcp(segment) => tcp::opens(segment) || (pick_up && tcp::picks_up(segment)),
             Self::Udp => true,
             Self::Sctp(chunk) => sctp::opens(chunk),
         }
@@ -169,10 +169,19 @@ pub(super) fn step(
     }
 }
 
-/// The state, timeout and memory with which a first packet opens a connection; `None` if it opens none.
-pub(super) fn open(transport: &Transport, now: u32, timeouts: &TimeoutTicks) -> Option<Progress> {
+/// The state, timeout and memory with which a first packet opens a connection; `None` if it opens none. May a TCP
+/// connection be picked up in its middle?
+pub(super) fn open(
+    transport: &Transport,
+    pick_up: bool,
+    now: u32,
+    timeouts: &TimeoutTicks,
+) -> Option<Progress> {
     match transport {
-        Transport::Tcp(segment) => tcp::open(segment, timeouts),
+        Transport::Tcp(segment) => {
+            let picked_up = || pick_up.then(|| tcp::pick_up(segment, timeouts)).flatten();
+            tcp::open(segment, timeouts).or_else(picked_up)
+        }
         Transport::Udp => Some(Progress {
             state: State::new(0),
             timeout: timeouts.udp,

@@ -121,6 +121,12 @@ pub(super) const fn opens(segment: &TcpSegment) -> bool {
     segment.flags & decisive == tcp_flags::SYN
 }
 
+/// Can a connection be picked up by a segment? By an acknowledgment, out of the middle.
+pub(super) const fn picks_up(segment: &TcpSegment) -> bool {
+    let decisive = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST | tcp_flags::FIN;
+    segment.flags & decisive == tcp_flags::ACK
+}
+
 /// How a SYN opens a connection; `None` for any other segment.
 pub(super) fn open(segment: &TcpSegment, timeouts: &TimeoutTicks) -> Option<Progress> {
     if !opens(segment) {
@@ -134,6 +140,38 @@ pub(super) fn open(segment: &TcpSegment, timeouts: &TimeoutTicks) -> Option<Prog
         seen: Some([join(end, 0), 0]),
         windows: Some(u32::from(window.0) << 16),
     })
+}
+
+/// How an acknowledgment out of the middle opens a connection whose beginning was not seen (`nf_conntrack_tcp_loose`);
+/// `None` for any other segment. Windows are taken for the widest, since their scale is not known.
+pub(super) fn pick_up(segment: &TcpSegment, timeouts: &TimeoutTicks) -> Option<Progress> {
+    if !picks_up(segment) {
+        return None;
+    }
+    let end = segment.sequence.wrapping_add(segment.sequence_len());
+    let sent = join(end, segment.acknowledgment);
+    // The other side has sent what is acknowledged, and acknowledged what went before.
+    let answered = join(segment.acknowledgment, segment.sequence);
+    let window = u32::from(log2_up(u32::MAX));
+    Some(Progress {
+        state: State::new(is::ESTABLISHED),
+        timeout: timeout_of(timeouts, is::ESTABLISHED).min(timeouts.tcp_unacknowledged),
+        seen: Some([sent, answered]),
+        windows: Some((window << 16) | window),
+    })
+}
+
+/// May a segment with this sequence number be under way in `direction`: sent, and not acknowledged (RFC 5927, 4.1)?
+pub(super) fn is_under_way(
+    sequence: u32,
+    state: State,
+    direction: Direction,
+    seen: [u64; 2],
+) -> bool {
+    let ends = Ends::new(direction, seen, state);
+    let sent = !ends.own_known || !after(sequence, ends.own_end);
+    let acknowledged = ends.peer_known && after(ends.peer_ack, sequence);
+    sent && !acknowledged
 }
 
 /// The state of a connection that goes its way: established and assured.
@@ -500,65 +538,4 @@ fn timeout_of(timeouts: &TimeoutTicks, state: u8) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::record::join16;
-    use super::super::timeouts::Timeouts;
-    use super::*;
-    use crate::table::hash::next_seed;
-
-    #[test]
-    fn plain_segments_step_as_any_segment_does() {
-        let timeouts = TimeoutTicks::new(&Timeouts::default());
-        let (mut random, mut plain) = (7, 0);
-        for _ in 0..200_000 {
-            let mut near =
-                |base: u32, span: u64| base.wrapping_add((next_seed(&mut random) % span) as u32);
-            let base = near(0xffff_f000, 8_192);
-            let memory = Memory {
-                seen: [
-                    join(near(base, 2_000), near(base, 2_000)),
-                    join(near(base, 2_000), near(base, 2_000)),
-                ],
-                windows: near(0, 1 << 32) & 0x03ef_03ef,
-            };
-            let segment = TcpSegment {
-                flags: near(0, 256) as u8,
-                sequence: near(base.wrapping_sub(1_000), 4_000),
-                acknowledgment: near(base.wrapping_sub(1_000), 4_000),
-                window: near(0, 1_000) as u16,
-                payload_len: near(0, 1_500),
-                window_scale: None,
-            };
-            for direction in [Direction::Original, Direction::Reply] {
-                let [original, reply] = [
-                    Side::new(memory.seen[0], memory.windows >> 16),
-                    Side::new(memory.seen[1], memory.windows),
-                ];
-                let (own, peer) = match direction {
-                    Direction::Original => (original, reply),
-                    Direction::Reply => (reply, original),
-                };
-                if let Some((own, timeout)) = step_plain(&segment, own, peer, &timeouts) {
-                    plain += 1;
-                    let [original, reply] = match direction {
-                        Direction::Original => [own, peer],
-                        Direction::Reply => [peer, own],
-                    };
-                    let progress = Progress {
-                        state: SETTLED,
-                        timeout,
-                        seen: Some([original.seen, reply.seen]),
-                        windows: Some(join16(original.window.0, reply.window.0)),
-                    };
-                    let any = step(SETTLED, direction, &segment, memory, &timeouts);
-                    assert_eq!(
-                        Step::Advance(progress),
-                        any,
-                        "{direction:?} {segment:?} {memory:?}"
-                    );
-                }
-            }
-        }
-        assert!(plain > 1_000, "{plain} plain segments");
-    }
-}
+mod tests;

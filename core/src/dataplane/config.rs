@@ -1,5 +1,6 @@
 //! Capacities, timeouts and choices. Everything that has a size is here, and costs what [`Limits::memory`] says.
 
+use super::Options;
 use super::endpoint_counters::EndpointAccounts;
 use crate::conntrack::{Connections, Endpoints, Fragments, Timeouts};
 use crate::service::{Affinity, Balance, Table, TableLimits};
@@ -120,6 +121,8 @@ pub struct Config {
     /// frontend on the masquerade address is never given out; local listeners in the range are the host's
     /// to avoid.
     pub masquerade_ports: RangeInclusive<u16>,
+    /// Where users differ.
+    pub options: Options,
     /// Sees the memory of large tables before it is touched, so that the host may ask for huge pages: on Linux
     /// `driver::huge_pages`. `None`: pages as they come.
     pub memory_advice: Option<Advice>,
@@ -133,6 +136,7 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             seed: 0,
             masquerade_ports: 1024..=65_535,
+            options: Options::default(),
             memory_advice: None,
         }
     }

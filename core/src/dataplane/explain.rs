@@ -1,5 +1,6 @@
 //! Why a packet would go where it would go: the decision of [`super::decide`], with a tracer that listens.
 
+use super::MidStream;
 use super::decide::{Decision, Note, Tracer, decide};
 use super::path::transport;
 use super::shared::{Shared, Tracked, cut_with_endpoint};
@@ -158,7 +159,8 @@ fn headed<A: Tracked>(
     let random = table.hash(tuple.source, tuple.source_port, tuple.protocol);
     let martian = headers.martian();
     let decision = decide(table, shared, &tuple, martian, now, random, &mut notes);
-    let opens = transport(packet, headers).is_some_and(|transport| transport.opens());
+    let picked_up = shared.options.mid_stream == MidStream::PickUp;
+    let opens = transport(packet, headers).is_some_and(|transport| transport.opens(picked_up));
     describe(table, base, &tuple, decision, &notes, opens)
 }
 

@@ -9,7 +9,7 @@ use super::worker::Worker;
 use crate::conntrack::Connection;
 use crate::net::{EndpointId, Generation, Instant, ServiceId};
 use crate::service::{ApplyError, Edit, Effects, Ended, NewTableError, Table};
-use crate::sync;
+use crate::sync::{self, Load};
 use crate::table::hash::next_seed;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -310,6 +310,13 @@ impl Dataplane {
     #[must_use]
     pub fn endpoint_stats(&self, endpoint: EndpointId) -> Option<EndpointStats> {
         self.endpoints.endpoint(endpoint)
+    }
+
+    /// The connections of an endpoint that its Service's scheduler counts; none where the scheduler asks for none, or
+    /// of a time when another one did.
+    #[must_use]
+    pub fn load(&self, endpoint: EndpointId) -> Load {
+        self.shared.balance.loads().read(endpoint)
     }
 
     /// The endpoints that a ServicePort has now, and where they listen.

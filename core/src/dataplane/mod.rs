@@ -6,6 +6,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `config` | capacities, timeouts, choices; memory in bytes before it is allocated |
+//! | `options` | what users want otherwise than kube-proxy |
 //! | `handle` | [`Dataplane`]: publish, poll, read |
 //! | `worker` | [`Worker`]: a burst in three short loops |
 //! | `path` | one packet: known connection, new connection, ICMP error, fragment |
@@ -20,6 +21,7 @@ mod descriptor;
 mod endpoint_counters;
 mod explain;
 mod handle;
+mod options;
 mod path;
 mod quick;
 mod shared;
@@ -36,5 +38,6 @@ pub use descriptor::{Descriptor, descriptor_flags};
 pub use endpoint_counters::{EndpointStats, Traffic};
 pub use explain::{Explanation, MasqueradeCause};
 pub use handle::{Dataplane, NewError, NewWorkerError, PublishError, Published};
+pub use options::{EndedTcp, MidStream, Options};
 pub use stats::{ServiceStats, Stats, Usage};
 pub use worker::Worker;

@@ -5,13 +5,14 @@ use super::descriptor::descriptor_flags;
 use super::endpoint_counters::EndpointCounters;
 use super::shared::{Shared, Tracked, cut_with_endpoint};
 use super::stats::{AFFINITY_FULL, COUNTERS, ENDED_BYTES, ENDED_PACKETS, ServiceEvent};
+use super::{EndedTcp, MidStream};
 use crate::conntrack::{
     EndpointLife, Followed, FragmentKey, Hit, OpenError, Opening, Step, Transport,
 };
 use crate::net::{Direction, DropReason, Protocol, ServiceId, TICKS_PER_SECOND, Tuple, Verdict};
 use crate::packet::{
-    ErrorRewrite, Headers, Kind, Offload, Rewrite, SctpChunk, TcpSegment, port_unreachable,
-    rewrite, rewrite_error,
+    ErrorRewrite, Headers, Kind, Offload, Rewrite, SctpChunk, TcpSegment, echo_reply,
+    port_unreachable, rewrite, rewrite_error, tcp_flags, tcp_reset,
 };
 use crate::service::{Kept, Lookup, Table};
 use crate::sync::CounterSlot;
@@ -75,6 +76,16 @@ impl Outcome {
         }
     }
 
+    const fn replied(len: u32) -> Self {
+        Self {
+            verdict: Verdict::Reply,
+            reason: None,
+            flags: 0,
+            tag: 0,
+            replied: Some(len),
+        }
+    }
+
     const fn forward(flags: u16, tag: u64) -> Self {
         Self {
             verdict: Verdict::Forward,
@@ -106,7 +117,7 @@ impl Burst<'_> {
                 datagram, offset, ..
             } => self.later_fragment(subject, datagram, offset),
             Kind::IcmpError { .. } => self.icmp_error(subject),
-            Kind::Other => Outcome::PASS,
+            Kind::Other => self.other(subject),
         }
     }
 
@@ -158,6 +169,12 @@ impl Burst<'_> {
                 connections.close(*hit);
                 return None;
             }
+            EndpointLife::Ended if self.resets(hit) => {
+                connections.close(*hit);
+                // A SYN may open a connection to another endpoint.
+                let opens = subject.headers.tcp_flags & tcp_flags::SYN != 0;
+                return (!opens).then(|| reset(subject));
+            }
             EndpointLife::Ended => None,
         };
         let Some(transport) = transport(subject.packet(), subject.headers) else {
@@ -171,6 +188,13 @@ impl Burst<'_> {
                 None
             }
         }
+    }
+
+    /// Is the client to be told that its connection's endpoint is gone?
+    fn resets<A: Tracked>(&self, hit: &Hit<'_, A>) -> bool {
+        self.shared.options.ended_tcp == EndedTcp::Reset
+            && hit.binding.original.protocol == Protocol::Tcp
+            && hit.direction == Direction::Original
     }
 
     /// Rewrites a packet of a connection, whose endpoint has a tag while it is serving.
@@ -256,13 +280,7 @@ impl Burst<'_> {
             self.shared.services.count(service, ServiceEvent::Rejected);
         }
         match port_unreachable(subject.frame, subject.headers) {
-            Some(len) => Outcome {
-                verdict: Verdict::Reply,
-                reason: None,
-                flags: 0,
-                tag: 0,
-                replied: Some(len),
-            },
+            Some(len) => Outcome::replied(len),
             None => Outcome::dropped(DropReason::RejectSuppressed),
         }
     }
@@ -300,6 +318,7 @@ impl Burst<'_> {
             local_endpoint: choice.local,
             counted: choice.counted,
             masquerade: choice.masquerade,
+            pick_up: self.shared.options.mid_stream == MidStream::PickUp,
             ports: self.shared.masquerade_ports,
             random: next_seed(self.random),
         };
@@ -316,6 +335,12 @@ impl Burst<'_> {
         };
         let (hit, new) = match connections.open(&opening, &transport, self.now, usable) {
             Ok(opened) => opened,
+            Err(OpenError::NotAnOpening)
+                if self.shared.options.mid_stream == MidStream::Reset
+                    && original.protocol == Protocol::Tcp =>
+            {
+                return Some(reset(subject));
+            }
             Err(error) => return Some(Outcome::dropped(reason_of(error))),
         };
         self.opened = true;
@@ -366,6 +391,9 @@ impl Burst<'_> {
         if destination != quoted.source {
             return Outcome::dropped(DropReason::IcmpMismatch);
         }
+        if !connections.quotes_sent(&hit, quoted_sequence(subject.packet(), headers)) {
+            return Outcome::dropped(DropReason::IcmpMismatch);
+        }
         let binding = &hit.binding;
         let translated = binding.translated(hit.direction);
         // A router on the way keeps its own address: that is what path discovery wants to see.
@@ -397,6 +425,17 @@ impl Burst<'_> {
             }
             Err(reason) => Outcome::dropped(reason),
         }
+    }
+
+    /// ICMP that is no error about a connection: an echo request to a Service's address may be answered.
+    #[cold]
+    #[inline(never)]
+    fn other<A: Tracked>(&self, subject: &mut Subject<'_, A>) -> Outcome {
+        let headers = subject.headers;
+        let asked = self.shared.options.answer_echo
+            && self.table.is_service_address(headers.tuple.destination);
+        let len = asked.then(|| echo_reply(subject.packet_mut(), headers));
+        len.flatten().map_or(Outcome::PASS, Outcome::replied)
     }
 
     /// Remembers where a first fragment goes; `false` if there is no room, and its datagram cannot go anywhere.
@@ -466,6 +505,29 @@ impl Burst<'_> {
                 }
             }
         }
+    }
+}
+
+/// Answers a segment by a reset, if it may be answered.
+fn reset<A: Tracked>(subject: &mut Subject<'_, A>) -> Outcome {
+    match tcp_reset(subject.frame, subject.headers) {
+        Some(len) => Outcome::replied(len),
+        None => Outcome::dropped(DropReason::NoConnection),
+    }
+}
+
+/// The sequence number in the TCP header that an ICMP error quotes.
+fn quoted_sequence<A: Tracked>(packet: &[u8], headers: &Headers<A>) -> u32 {
+    let Kind::IcmpError {
+        quote_transport, ..
+    } = headers.kind
+    else {
+        return 0;
+    };
+    let quoted = packet.get(usize::from(quote_transport)..);
+    match quoted.and_then(<[u8]>::first_chunk::<8>) {
+        Some([_, _, _, _, s0, s1, s2, s3]) => u32::from_be_bytes([*s0, *s1, *s2, *s3]),
+        None => 0,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What all workers share, allocated once.
 
+use super::Options;
 use super::config::Config;
 use super::stats::{COUNTERS, ServiceCounters};
 use crate::conntrack::{Connections, Endpoints, Fragments, SourcePorts, Stored};
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     pub(super) services: ServiceCounters,
     pub(super) counters: Arc<Counters<COUNTERS>>,
     pub(super) masquerade_ports: SourcePorts,
+    pub(super) options: Options,
     pub(super) workers: u32,
     /// Numbers of workers that do not exist.
     pub(super) worker_slots: FreeList,
@@ -32,6 +34,7 @@ impl Shared {
             timeouts,
             seed,
             masquerade_ports,
+            options,
             memory_advice: advice,
             ..
         } = config;
@@ -47,6 +50,7 @@ impl Shared {
             services: ServiceCounters::new(limits.table.services),
             counters: Counters::new(limits.workers as usize),
             masquerade_ports: SourcePorts::new(masquerade_ports),
+            options: *options,
             workers: limits.workers,
             worker_slots: FreeList::full(limits.workers),
         }

@@ -108,8 +108,8 @@ impl Snapshot {
 /// those from outside (kube-proxy's `no_local_endpoints_total`)?
 fn lacks_local_endpoints(plan: &PortPlan) -> [bool; 2] {
     let endpoints = &plan.spec.endpoints;
-    let lacks = endpoints.iter().any(|endpoint| endpoint.in_cluster_set)
-        && !endpoints.iter().any(|endpoint| endpoint.in_local_set);
+    let takes = |set| endpoints.iter().any(|endpoint| endpoint.takes(set));
+    let lacks = takes(EndpointSet::Cluster) && !takes(EndpointSet::Local);
     let held = |internal: bool| {
         lacks
             && plan.spec.frontends.iter().any(|frontend| {

@@ -162,6 +162,7 @@ mod tests {
                 // Serving is enough, chosen or not.
                 in_cluster_set: false,
                 in_local_set: false,
+                weight: 1,
                 tag: 0,
             }
         };
@@ -170,6 +171,7 @@ mod tests {
             frontends: frontends.iter().map(frontend).collect(),
             endpoints: endpoints.iter().map(endpoint).collect(),
             affinity_seconds: None,
+            schedule: crate::service::Schedule::default(),
         };
         let plan = PortPlan {
             spec: Arc::new(spec),

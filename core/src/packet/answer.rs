@@ -101,6 +101,63 @@ pub fn tcp_reset<A: Address>(frame: &mut [u8], headers: &Headers<A>) -> Option<u
     u32::try_from(total).ok()
 }
 
+/// Turns the echo request in `frame` into its reply (RFC 792; RFC 4443, 4.2), and gives its length in bytes.
+///
+/// `headers` must be of kind [`Kind::Other`]. `None`, and nothing is written: not an ICMP echo request, in fragments
+/// or behind extension headers, cut, with a wrong checksum, or from or to an address that is not one host's.
+#[must_use]
+pub fn echo_reply<A: Address>(frame: &mut [u8], headers: &Headers<A>) -> Option<u32> {
+    let (header_len, protocol, request, reply) = match A::FAMILY {
+        Family::Ipv4 => (20_usize, ipv4::ICMP, 8_u8, 0_u8),
+        Family::Ipv6 => (40_usize, ipv6::ICMPV6, 128, 129),
+    };
+    if headers.kind != Kind::Other || headers.martian() || !is_whole::<A>(frame, headers, protocol)
+    {
+        return None;
+    }
+    let (start, end) = (usize::from(headers.transport), headers.end as usize);
+    let message = frame.get(start..end)?;
+    let [kind, 0, ..] = message else {
+        return None;
+    };
+    let (source, destination) = (headers.tuple.source, headers.tuple.destination);
+    let sum = |message: &[u8]| match A::FAMILY {
+        Family::Ipv4 => checksum(message),
+        Family::Ipv6 => transport_checksum(source, destination, protocol, message),
+    };
+    if *kind != request || message.len() < usize::from(icmp::HEADER_LEN) || sum(message) != 0 {
+        return None;
+    }
+    let service = type_of_service::<A>(frame);
+    // Without the options that the request may have had.
+    frame.copy_within(start..end, header_len);
+    let total = header_len.wrapping_add(end.wrapping_sub(start));
+    let (header, message) = frame.get_mut(..total)?.split_at_mut_checked(header_len)?;
+    write_header(header, headers, protocol, service, message.len())?;
+    if let [kind, _, c0, c1, ..] = message {
+        *kind = reply;
+        [*c0, *c1] = [0, 0];
+    }
+    let value = sum(message);
+    if let [_, _, c0, c1, ..] = message {
+        [*c0, *c1] = value.to_be_bytes();
+    }
+    u32::try_from(total).ok()
+}
+
+/// Is the packet a whole one of this protocol, which follows its IP header directly?
+fn is_whole<A: Address>(packet: &[u8], headers: &Headers<A>, protocol: u8) -> bool {
+    match (A::FAMILY, packet) {
+        (Family::Ipv4, [_, _, _, _, _, _, f0, f1, _, number, ..]) => {
+            *number == protocol && u16::from_be_bytes([*f0, *f1]) & 0x3fff == 0
+        }
+        (Family::Ipv6, [_, _, _, _, _, _, number, ..]) => {
+            *number == protocol && headers.transport == 40
+        }
+        (Family::Ipv4 | Family::Ipv6, _) => false,
+    }
+}
+
 fn answerable<A: Address>(headers: &Headers<A>) -> bool {
     matches!(headers.kind, Kind::Whole | Kind::FirstFragment { .. }) && !headers.martian()
 }

@@ -37,7 +37,7 @@ mod transport;
 #[cfg(any(test, feature = "testing"))]
 mod verify;
 
-pub use answer::{port_unreachable, tcp_reset};
+pub use answer::{echo_reply, port_unreachable, tcp_reset};
 pub use checksum::{Delta, checksum, transport_checksum};
 pub use chunk::SctpChunk;
 pub use crc32c::crc32c;

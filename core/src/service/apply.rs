@@ -1,6 +1,6 @@
 //! Editing a table while nobody reads it.
 
-use super::frontend_map::ADDRESS;
+use super::frontend_map::{ADDRESS, OUTER_ADDRESS};
 use super::lookup::{key_ipv4, key_ipv6};
 use super::prefix_words::words;
 use super::put_schedule::buckets_wanted;
@@ -336,9 +336,7 @@ impl Table {
             record.protocol.number(),
             position,
         );
-        if spec.kind == FrontendKind::ClusterIp {
-            self.count_cluster_ip(record.family, address, true);
-        }
+        self.count_address(spec.kind, record.family, address, true);
     }
 
     fn remove_frontends(&mut self, record: &ServiceRecord) {
@@ -353,9 +351,7 @@ impl Table {
             {
                 self.map_remove(record.family, link.address, link.port, protocol);
             }
-            if entry.kind == FrontendKind::ClusterIp {
-                self.count_cluster_ip(record.family, link.address, false);
-            }
+            self.count_address(entry.kind, record.family, link.address, false);
             if entry.ranges != range_list::EMPTY {
                 self.ranges.release(entry.ranges);
             }
@@ -372,10 +368,16 @@ impl Table {
         self.usage.source_ranges = self.usage.source_ranges.saturating_sub(record.range_count);
     }
 
-    /// Counts ServicePorts at a ClusterIP, so that the address stays known as long as one is there.
-    fn count_cluster_ip(&mut self, family: Family, address: [u64; 2], more: bool) {
+    /// Counts frontends at an address, so that it stays known as long as one is there. The node's own addresses
+    /// are not a Service's.
+    fn count_address(&mut self, kind: FrontendKind, family: Family, address: [u64; 2], more: bool) {
+        let marker = match kind {
+            FrontendKind::ClusterIp => ADDRESS,
+            FrontendKind::ExternalIp | FrontendKind::LoadBalancer => OUTER_ADDRESS,
+            FrontendKind::NodePort => return,
+        };
         let before = self
-            .find_in_map(family, address, 0, ADDRESS)
+            .find_in_map(family, address, 0, marker)
             .unwrap_or_default();
         let after = if more {
             before.saturating_add(1)
@@ -383,11 +385,12 @@ impl Table {
             before.saturating_sub(1)
         };
         if after == 0 {
-            self.map_remove(family, address, 0, ADDRESS);
+            self.map_remove(family, address, 0, marker);
         } else {
-            self.map_put(family, address, 0, ADDRESS, after);
+            self.map_put(family, address, 0, marker, after);
         }
-        if (before == 0) != (after == 0) && !self.node.in_service_prefix(family, address) {
+        let changed = (before == 0) != (after == 0);
+        if changed && marker == ADDRESS && !self.node.in_service_prefix(family, address) {
             let [ipv4, ipv6] = &mut self.cluster_ips_outside;
             let outside = match family {
                 Family::Ipv4 => ipv4,

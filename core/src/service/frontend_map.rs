@@ -28,8 +28,10 @@ pub(super) struct MapKey<K> {
     pub(super) protocol: u8,
 }
 
-/// In place of a protocol number: the entry is of an address, whatever the port.
+/// In place of a protocol number: the entry is of a ClusterIP, whatever the port.
 pub(super) const ADDRESS: u8 = 255;
+/// In place of a protocol number: the entry is of an external IP or load balancer address, whatever the port.
+pub(super) const OUTER_ADDRESS: u8 = 254;
 
 #[derive(Debug, Clone, Copy)]
 struct Slot<K> {

@@ -8,7 +8,7 @@
     clippy::arithmetic_side_effects
 )]
 
-use super::frontend_map::{ADDRESS, MapKey};
+use super::frontend_map::{ADDRESS, MapKey, OUTER_ADDRESS};
 use super::range_list;
 use super::table::{EndpointEntry, FrontendEntry, IN_USE, Table, index};
 use super::{Draw, EndpointSet, Schedule, SourceClass};
@@ -109,6 +109,14 @@ impl Table {
             None if inside => Lookup::Unallocated,
             None => Lookup::None,
         }
+    }
+
+    /// Is the address a Service's own: a ClusterIP, an external IP or a load balancer address?
+    #[must_use]
+    pub fn is_service_address<A: Address>(&self, address: A) -> bool {
+        let words = address.to_words();
+        let known = |marker| self.find_in_map(A::FAMILY, words, 0, marker).is_some();
+        known(ADDRESS) || known(OUTER_ADDRESS)
     }
 
     /// Who sent it, as far as traffic policy tells senders apart.

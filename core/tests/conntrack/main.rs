@@ -9,6 +9,7 @@ mod ends;
 mod fragments;
 mod full;
 mod icmp;
+mod options;
 mod ports;
 mod reply;
 mod sctp;

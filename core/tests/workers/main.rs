@@ -16,8 +16,9 @@ use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use portolan::dataplane::{Config, Dataplane, Descriptor, Limits, Stats, Verdict, Worker};
-use portolan::net::{Instant, Protocol, ServiceId};
-use portolan::service::{Edit, ServiceSpec};
+use portolan::net::{Instant, Protocol, Scheduler, ServiceId};
+use portolan::service::{Edit, Schedule, ServiceSpec};
+use portolan::sync::Load;
 use std::sync::Arc;
 use std::thread;
 
@@ -91,7 +92,14 @@ fn spec(
         .iter()
         .map(|server| endpoint(*server, port))
         .collect();
-    service(protocol, vec![frontend], endpoints)
+    let schedule = Schedule {
+        scheduler: Scheduler::WeightedLeastConnection,
+        ..Schedule::default()
+    };
+    ServiceSpec {
+        schedule,
+        ..service(protocol, vec![frontend], endpoints)
+    }
 }
 
 fn rig(connections: u32) -> Rig {
@@ -203,6 +211,12 @@ fn drain(dataplane: &mut Dataplane, clock: &Clock) -> Stats {
     let stats = dataplane.stats();
     assert_eq!(stats.usage.connections_ipv4, 0, "return to zero");
     assert_eq!(stats.usage.connections_ipv6, 0, "return to zero");
+    for (service, ..) in services() {
+        for (endpoint, at) in dataplane.endpoints_of(ServiceId(service)) {
+            let load = dataplane.load(endpoint);
+            assert_eq!(load, Load::default(), "{at} returns to zero");
+        }
+    }
     // Every record can be had again.
     let mut worker = dataplane.worker().expect("the workers are gone");
     for cluster in clusters() {

@@ -192,7 +192,7 @@ impl Account<'_> {
         Some(
             plan.endpoints
                 .iter()
-                .filter(|one| one.in_cluster_set)
+                .filter(|one| one.in_cluster_set && one.weight > 0)
                 .count(),
         )
     }
