@@ -9,42 +9,6 @@
 #define AT(type, field, offset) \
     static_assert(offsetof(type, field) == (offset), #type "." #field " has moved")
 
-SIZE(portolan_limits, 40);
-AT(portolan_limits, struct_size, 0);
-AT(portolan_limits, connections_ipv4, 4);
-AT(portolan_limits, connections_ipv6, 8);
-AT(portolan_limits, services, 12);
-AT(portolan_limits, frontends, 16);
-AT(portolan_limits, endpoints, 20);
-AT(portolan_limits, source_ranges, 24);
-AT(portolan_limits, affinities, 28);
-AT(portolan_limits, fragments, 32);
-AT(portolan_limits, workers, 36);
-
-SIZE(portolan_rejection, 32);
-AT(portolan_rejection, struct_size, 0);
-AT(portolan_rejection, object, 8);
-AT(portolan_rejection, field, 16);
-AT(portolan_rejection, rule, 24);
-
-SIZE(portolan_limits, 40);
-AT(portolan_limits, struct_size, 0);
-AT(portolan_limits, connections_ipv4, 4);
-AT(portolan_limits, connections_ipv6, 8);
-AT(portolan_limits, services, 12);
-AT(portolan_limits, frontends, 16);
-AT(portolan_limits, endpoints, 20);
-AT(portolan_limits, source_ranges, 24);
-AT(portolan_limits, affinities, 28);
-AT(portolan_limits, fragments, 32);
-AT(portolan_limits, workers, 36);
-
-SIZE(portolan_rejection, 32);
-AT(portolan_rejection, struct_size, 0);
-AT(portolan_rejection, object, 8);
-AT(portolan_rejection, field, 16);
-AT(portolan_rejection, rule, 24);
-
 SIZE(portolan_limits, 48);
 AT(portolan_limits, struct_size, 0);
 AT(portolan_limits, connections_ipv4, 4);
