@@ -1,0 +1,65 @@
+//! The C tests and the small example: run as they are, under the sanitizers and under Valgrind.
+
+use std::process::Command;
+
+use super::build::{Flavour, WARNINGS, package, run};
+
+const PROGRAMS: [&str; 6] = [
+    "tests/c/layout.c",
+    "tests/c/misuse.c",
+    "tests/c/node.c",
+    "tests/c/control.c",
+    "tests/c/memory.c",
+    "examples/one_packet.c",
+];
+
+fn run_all(flavour: Flavour) {
+    for source in PROGRAMS {
+        if let Some(mut program) = flavour.program(source) {
+            run(&mut program);
+        }
+    }
+}
+
+#[test]
+fn the_header_is_clean_c11_and_cplusplus17() {
+    for (compiler, arguments) in [
+        ("cc", ["-xc", "-std=c11"]),
+        ("c++", ["-xc++", "-std=c++17"]),
+    ] {
+        run(Command::new(compiler)
+            .args(arguments)
+            .args(WARNINGS)
+            .args([
+                "-fsyntax-only",
+                "../include/portolan.h",
+                "-Wno-pragma-once-outside-header",
+            ])
+            .current_dir(package()));
+    }
+}
+
+#[test]
+fn c_programs_run() {
+    run_all(Flavour::Plain);
+}
+
+#[test]
+fn c_programs_are_clean_under_the_sanitizers() {
+    run_all(Flavour::Sanitized);
+}
+
+#[test]
+fn c_programs_leak_nothing_under_valgrind() {
+    run_all(Flavour::Valgrind);
+}
+
+#[test]
+fn the_example_moves_its_packet_and_says_why() {
+    let program = Flavour::Plain.program("examples/one_packet.c");
+    let output = run(&mut program.expect("it is built"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for line in ["forward to 10.200.2.7:8080, tag 7", "verdict      forward"] {
+        assert!(text.contains(line), "no `{line}` in:\n{text}");
+    }
+}
