@@ -474,6 +474,9 @@ fn advance(
         || after(segment.acknowledgment, ends.own_ack);
     let own_ack = if acknowledges && newer {
         segment.acknowledgment
+    } else if first {
+        // A SYN that crosses the other one acknowledges nothing, but its sender expects what that SYN began.
+        ends.peer_end
     } else {
         ends.own_ack
     };
