@@ -4,7 +4,8 @@ use super::{directory, run, test_file};
 use std::fs;
 use std::path::PathBuf;
 
-fn good_files() -> Vec<PathBuf> {
+/// The project's own case files.
+pub(super) fn good_files() -> Vec<PathBuf> {
     let mut files: Vec<_> = ["cases/flows", "cases/packets"]
         .into_iter()
         .flat_map(|kind| fs::read_dir(test_file(kind)).expect("the case files are there"))
@@ -14,7 +15,7 @@ fn good_files() -> Vec<PathBuf> {
     files
 }
 
-fn check(arguments: &str, files: &[PathBuf]) -> super::Finished {
+pub(super) fn check(arguments: &str, files: &[PathBuf]) -> super::Finished {
     let names: Vec<_> = files
         .iter()
         .map(|file| file.display().to_string())
@@ -22,51 +23,8 @@ fn check(arguments: &str, files: &[PathBuf]) -> super::Finished {
     run(&format!("check {arguments} {}", names.join(" ")))
 }
 
-fn last_line(text: &str) -> &str {
+pub(super) fn last_line(text: &str) -> &str {
     text.lines().last().unwrap_or_default()
-}
-
-#[test]
-fn our_own_case_files_pass() {
-    let finished = check("", &good_files());
-    assert_eq!(finished.status, 0, "{}", finished.stdout);
-    let counts = last_line(&finished.stdout);
-    assert!(counts.ends_with(" passed, 0 failed, 0 skipped"), "{counts}");
-}
-
-#[test]
-fn there_are_at_least_sixty_cases_of_both_families_and_each_verdict() {
-    let text: String = good_files()
-        .iter()
-        .map(|file| fs::read_to_string(file).expect("readable"))
-        .collect();
-    let cases = text.matches("\n- name: ").count();
-    assert!(cases >= 60, "{cases} cases");
-    let flows: Vec<_> = text
-        .lines()
-        .filter(|line| line.contains("expect: {verdict:"))
-        .collect();
-    for protocol in ["TCP", "UDP", "SCTP"] {
-        for verdict in ["forward", "reject", "drop", "pass"] {
-            for source in ["src: '", "src: 1"] {
-                // What a flow of SCTP or UDP cannot add is left to the other protocols.
-                if (protocol, verdict) == ("SCTP", "drop") || verdict == "drop" && protocol == "UDP"
-                {
-                    continue;
-                }
-                let found = flows.iter().any(|flow| {
-                    flow.contains(source)
-                        && flow.contains(&format!("proto: {protocol}"))
-                        && flow.contains(&format!("verdict: {verdict}"))
-                });
-                let may_be_absent = source == "src: '" && verdict == "pass" && protocol == "SCTP";
-                assert!(
-                    found || may_be_absent,
-                    "no case: {protocol}, {verdict}, {source}"
-                );
-            }
-        }
-    }
 }
 
 #[test]
@@ -179,9 +137,9 @@ fn json_is_one_object_for_each_expectation_with_its_tags() {
 
 #[test]
 fn a_filter_picks_cases_by_name() {
-    let finished = check("--filter masquerade-all", &good_files());
+    let finished = check("--filter masquerade-all-masquerades", &good_files());
     assert_eq!(finished.status, 0, "{}", finished.stdout);
-    assert_eq!(last_line(&finished.stdout), "5 passed, 0 failed, 0 skipped");
+    assert_eq!(last_line(&finished.stdout), "3 passed, 0 failed, 0 skipped");
 }
 
 #[test]

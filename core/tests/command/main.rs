@@ -1,5 +1,6 @@
 //! The command as its users meet it: what it prints where, and with which status it ends.
 
+mod cases;
 mod check;
 mod explain;
 mod files;
