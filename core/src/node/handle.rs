@@ -3,7 +3,7 @@
 use super::Batch;
 use super::revisions::{Revision, Touched};
 use super::store::{ServiceObjects, Store};
-use crate::model::{Kind, Object, ObjectKey, ObjectRef, Rejection};
+use crate::model::{self, Kind, Object, ObjectKey, ObjectRef, Rejection};
 use crate::net::Generation;
 use crate::plan::{Changes, FrontendPlan, NodeConfig, Plan, Planner, Policy};
 use alloc::collections::BTreeSet;
@@ -56,16 +56,10 @@ impl Node {
         &self.config
     }
 
-    /// Takes another description of the node; everything is planned anew.
-    ///
-    /// Under another name the v1 Node kept so far is forgotten.
+    /// Takes another description of the node; everything is planned anew. Under another name the v1 Node of that
+    /// name counts.
     pub fn reconfigure(&mut self, config: NodeConfig) -> Vec<Rejection> {
         if config.name != self.config.name {
-            let old = ObjectKey::new("", self.config.name.as_str());
-            self.store.delete(&ObjectRef {
-                kind: Kind::Node,
-                key: old,
-            });
             self.own_node_seen = false;
         }
         self.config = config;
@@ -75,7 +69,7 @@ impl Node {
     /// Creates or replaces objects. Returns what cannot be served of the Services that the batch touches.
     pub fn apply(&mut self, objects: impl IntoIterator<Item = Object>) -> Vec<Rejection> {
         for object in objects {
-            self.store.put(object, &self.config.name);
+            self.store.put(object);
         }
         self.update()
     }
@@ -101,7 +95,7 @@ impl Node {
         for object in objects {
             let reference = object.reference();
             if reference.kind == kind {
-                self.store.put(object, &self.config.name);
+                self.store.put(object);
                 named.insert(reference);
             } else {
                 rejections.push(Rejection {
@@ -133,7 +127,7 @@ impl Node {
         }
         for (reference, object) in batch.into_objects() {
             match object {
-                Some(object) => self.store.put(object, &self.config.name),
+                Some(object) => self.store.put(object),
                 None => self.store.delete(&reference),
             }
         }
@@ -158,6 +152,10 @@ impl Node {
         self.update()
     }
 
+    fn own_node(&self) -> Option<&model::Node> {
+        self.store.node(&self.config.name)
+    }
+
     const fn note_synced(&mut self, kind: Kind) {
         match kind {
             Kind::Service => self.services_synced = true,
@@ -173,11 +171,11 @@ impl Node {
     }
 
     fn update(&mut self) -> Vec<Rejection> {
-        self.own_node_seen |= self.store.own_node().is_some();
+        self.own_node_seen |= self.own_node().is_some();
         if !self.is_synced() {
             return Vec::new();
         }
-        let policy = Policy::new(&self.config, self.store.own_node());
+        let policy = Policy::new(&self.config, self.own_node());
         let mut changed = self.store.take_changed();
         let new = (!self.started || policy != self.policy).then_some(policy);
         if let Some(policy) = &new {
@@ -243,7 +241,7 @@ impl Node {
     /// Is the node going away? Load balancers should send it nothing new (KEP-3836).
     #[must_use]
     pub fn is_being_deleted(&self) -> bool {
-        self.store.own_node().is_some_and(|node| node.being_deleted)
+        self.own_node().is_some_and(|node| node.being_deleted)
     }
 
     /// Should load balancers send the node new connections? Not while it is being deleted
@@ -251,7 +249,7 @@ impl Node {
     /// taken to be well (kube-proxy's `NodeEligible`).
     #[must_use]
     pub fn is_eligible(&self) -> bool {
-        match self.store.own_node() {
+        match self.own_node() {
             Some(node) => !node.being_deleted,
             None => !self.own_node_seen,
         }

@@ -38,7 +38,8 @@ pub(super) struct Store {
     free: Vec<ServiceNumber>,
     /// The Service that each slice belongs to: its label may change.
     slice_services: BTreeMap<ObjectKey, ServiceNumber>,
-    own_node: Option<Node>,
+    /// By name. All of them, because a host may call its node by another name one day.
+    nodes: BTreeMap<String, Node>,
     namespaces: BTreeSet<String>,
     changed: Vec<ServiceNumber>,
     revisions: Revisions,
@@ -62,8 +63,8 @@ impl Entry {
 }
 
 impl Store {
-    /// Puts an object in the place of the one of its name. Of nodes only the one called `own` is kept.
-    pub(super) fn put(&mut self, object: Object, own: &str) {
+    /// Puts an object in the place of the one of its name.
+    pub(super) fn put(&mut self, object: Object) {
         match object {
             Object::Service(service) => {
                 let number = self.number(&service.key);
@@ -83,9 +84,7 @@ impl Store {
                 });
             }
             Object::Node(node) => {
-                if node.name == own {
-                    self.own_node = Some(node);
-                }
+                self.nodes.insert(node.name.clone(), node);
             }
             Object::Namespace(name) => {
                 if self.namespaces.insert(name) {
@@ -150,10 +149,7 @@ impl Store {
                 }
             }
             (Kind::Node, _) => {
-                let own = self.own_node.as_ref();
-                if own.is_some_and(|node| node.name == key.name) {
-                    self.own_node = None;
-                }
+                self.nodes.remove(&key.name);
             }
             (Kind::Namespace, _) => {
                 if self.namespaces.remove(&key.name) {
@@ -202,8 +198,9 @@ impl Store {
                 .collect(),
             Kind::EndpointSlice => self.slice_services.keys().map(reference).collect(),
             Kind::Node => {
-                let own = self.own_node.iter();
-                own.map(|node| reference(&ObjectKey::new("", node.name.as_str())))
+                let names = self.nodes.keys();
+                names
+                    .map(|name| reference(&ObjectKey::new("", name.as_str())))
                     .collect()
             }
             Kind::Namespace => {
@@ -242,8 +239,8 @@ impl Store {
         self.entries.get(number.0 as usize)
     }
 
-    pub(super) const fn own_node(&self) -> Option<&Node> {
-        self.own_node.as_ref()
+    pub(super) fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.get(name)
     }
 
     /// The Services whose objects changed since the last call.

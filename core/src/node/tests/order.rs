@@ -1,17 +1,29 @@
 //! The same objects make the same plan and the same rejections, whatever happened before.
 
 use super::*;
-use crate::model::Rejection;
+use crate::model::{self, Rejection};
+use crate::node::Batch;
+use crate::plan::FrontendPlan;
 use alloc::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+/// What happens to one object.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "a test makes few of them")]
-enum Step {
+enum Change {
     Put(Object),
     Delete(ObjectRef),
-    Reconfigure(bool),
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    One(Change),
+    /// One generation.
+    Together(Vec<Change>),
+    /// Listed anew: of the objects there were, those whose bit is set.
+    Relist(Kind, u16),
+    Reconfigure(NodeConfig),
 }
 
 fn protocol() -> impl Strategy<Value = Protocol> {
@@ -28,19 +40,34 @@ fn policy() -> impl Strategy<Value = TrafficPolicy> {
 
 /// Few names, addresses and ports, so that everything meets everything.
 fn service() -> impl Strategy<Value = Object> {
-    let shape = (0..4_u8, 0..3_i64, 0..4_u8, any::<[bool; 6]>());
+    let shape = (0..4_u8, 0..3_i64, 0..4_u8, any::<[bool; 9]>());
     let port = (0..2_u8, protocol(), 80..82_u16, 0..3_u16);
     (shape, vec(port, 1..3), policy(), policy()).prop_map(
         |((name, created, number, flags), ports, internal, external)| {
-            let [dual, externals, lb, foreign, headless, ranged] = flags;
+            let [
+                dual,
+                first_v6,
+                externals,
+                lb,
+                proxy,
+                foreign,
+                headless,
+                ranged,
+                sticky,
+            ] = flags;
             let (v4, v6) = (World(Family::Ipv4), World(Family::Ipv6));
             let mut service = web_everywhere(v4);
             service.key.name = format!("service-{name}");
             service.created = (created > 0).then_some(created);
-            service.cluster_ips = vec![v4.cluster_ip(number)];
+            let (first, second) = if first_v6 { (v6, v4) } else { (v4, v6) };
+            service.cluster_ips = vec![first.cluster_ip(number)];
             if dual {
-                service.cluster_ips.push(v6.cluster_ip(number));
+                service.cluster_ips.push(second.cluster_ip(number));
                 service.external_ips.push(v6.external_ip());
+                service.ingress.push(Ingress {
+                    ip: v6.lb_ip(),
+                    proxy,
+                });
             }
             if headless {
                 service.cluster_ips.clear();
@@ -52,8 +79,10 @@ fn service() -> impl Strategy<Value = Object> {
                 service.ingress.clear();
             }
             if ranged {
-                service.source_ranges = std_ranges();
+                service.source_ranges = ranges(["192.168.0.0/16", "fd66::/64"]);
             }
+            service.affinity_seconds = sticky.then_some(60);
+            service.load_balancer = lb;
             service.proxy_name = (foreign && number == 0).then(|| "other".into());
             service.health_check_node_port = lb.then_some(32_000);
             service.internal_traffic_policy = internal;
@@ -72,18 +101,19 @@ fn service() -> impl Strategy<Value = Object> {
     )
 }
 
-fn std_ranges() -> Vec<Prefix> {
-    vec!["192.168.0.0/16".parse().expect("a prefix")]
+fn ranges(texts: [&str; 2]) -> Vec<Prefix> {
+    texts.map(|text| text.parse().expect(text)).to_vec()
 }
 
 fn slices() -> impl Strategy<Value = Object> {
-    let one = (0..6_u8, any::<[bool; 5]>(), 0..3_u8);
-    (0..3_u8, 0..4_u8, any::<bool>(), vec(one, 0..4), protocol()).prop_map(
-        |(number, service, ipv6, endpoints, protocol)| {
+    let one = (0..6_u8, any::<[bool; 5]>(), 0..3_u8, 0..3_u8);
+    let shape = (0..4_u8, 0..4_u8, any::<[bool; 2]>(), 8080..8082_u16);
+    (shape, vec(one, 0..4), protocol()).prop_map(
+        |((number, service, [ipv6, headless], port), endpoints, protocol)| {
             let world = World(if ipv6 { Family::Ipv6 } else { Family::Ipv4 });
-            let endpoints = endpoints.into_iter().map(|(address, flags, hint)| {
+            let endpoints = endpoints.into_iter().map(|(address, flags, zone, node)| {
                 let [ready, serving, terminating, local, vip] = flags;
-                let zones = (hint > 0).then(|| format!("z{hint}"));
+                let hint = |kind, number| (number > 0).then(|| format!("{kind}{number}"));
                 SliceEndpoint {
                     address: if vip && address < 4 {
                         world.cluster_ip(address)
@@ -96,19 +126,20 @@ fn slices() -> impl Strategy<Value = Object> {
                         terminating,
                     },
                     node_name: local.then(|| "n1".into()),
-                    zone_hints: zones.into_iter().collect(),
-                    node_hints: Vec::new(),
+                    zone_hints: hint("z", zone).into_iter().collect(),
+                    node_hints: hint("n", node).into_iter().collect(),
                     hostname: None,
                     pod_name: None,
                 }
             });
             let mut slice = slice(world, number, endpoints.collect());
             slice.service_name = format!("service-{service}");
+            slice.headless = headless && number == 3;
             slice.ports = (0..2_u8)
                 .map(|name| EndpointPort {
                     name: format!("p{name}"),
                     protocol,
-                    port: 8080,
+                    port,
                 })
                 .collect();
             Object::EndpointSlice(slice)
@@ -116,23 +147,180 @@ fn slices() -> impl Strategy<Value = Object> {
     )
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn node_object() -> impl Strategy<Value = Object> {
+    (1..3_u8, 0..3_u8, any::<[bool; 2]>()).prop_map(|(name, zone, [second, ranged])| {
+        let (v4, v6) = (World(Family::Ipv4), World(Family::Ipv6));
+        let mut addresses = vec![v4.node(), v6.node()];
+        if second {
+            addresses.insert(0, v4.node_second());
+        }
+        Object::Node(model::Node {
+            name: format!("n{name}"),
+            addresses,
+            zone: (zone > 0).then(|| format!("z{zone}")),
+            pod_cidrs: if ranged {
+                ranges(["10.200.1.0/24", "fd20:0:0:1::/64"])
+            } else {
+                Vec::new()
+            },
+            being_deleted: false,
+        })
+    })
+}
+
+fn object() -> impl Strategy<Value = Object> {
     prop_oneof![
-        5 => service().prop_map(Step::Put),
-        5 => slices().prop_map(Step::Put),
-        2 => (0..4_u8).prop_map(|name| Step::Delete(service_ref(&format!("service-{name}")))),
-        2 => (0..3_u8).prop_map(|number| Step::Delete(slice_ref(number))),
-        1 => any::<bool>().prop_map(Step::Reconfigure),
+        6 => service(),
+        6 => slices(),
+        1 => node_object(),
     ]
 }
 
-fn setting(all_node_ports: bool) -> NodeConfig {
-    let mut config = config();
-    if all_node_ports {
-        config.node_port_addresses = NodePortAddresses::All;
-        config.zone = None;
+fn reference() -> impl Strategy<Value = ObjectRef> {
+    prop_oneof![
+        3 => (0..4_u8).prop_map(|name| service_ref(&format!("service-{name}"))),
+        3 => (0..4_u8).prop_map(slice_ref),
+        1 => (1..3_u8).prop_map(|name| ObjectRef {
+            kind: Kind::Node,
+            key: ObjectKey::new("", format!("n{name}")),
+        }),
+    ]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        3 => object().prop_map(Change::Put),
+        1 => reference().prop_map(Change::Delete),
+    ]
+}
+
+fn setting() -> impl Strategy<Value = NodeConfig> {
+    let detector = prop_oneof![
+        Just(LocalDetector::ClusterCidr),
+        Just(LocalDetector::NodeCidr),
+        Just(LocalDetector::None),
+    ];
+    let doors = prop_oneof![
+        Just(NodePortAddresses::Primary),
+        Just(NodePortAddresses::All),
+        Just(NodePortAddresses::Within(ranges([
+            "172.16.0.0/12",
+            "fd67::/64"
+        ]))),
+        Just(NodePortAddresses::Within(vec![
+            "192.168.0.0/16".parse().expect("a prefix")
+        ])),
+    ];
+    (detector, doors, any::<[bool; 6]>()).prop_map(|(detect_local, doors, flags)| {
+        let [renamed, told, zoned, masquerade_all, ranged, theirs] = flags;
+        let mut config = config();
+        if renamed {
+            config.name = "n2".into();
+        }
+        if !told {
+            // Then the v1 Node says it.
+            config.addresses.clear();
+            config.pod_cidrs.clear();
+        }
+        if !zoned {
+            config.zone = None;
+        }
+        if !ranged {
+            config.service_cidrs.clear();
+        }
+        config.detect_local = detect_local;
+        config.node_port_addresses = doors;
+        config.masquerade_all = masquerade_all;
+        config.proxy_name = (theirs && masquerade_all).then(|| "other".into());
+        config
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let kind = prop_oneof![
+        Just(Kind::Service),
+        Just(Kind::EndpointSlice),
+        Just(Kind::Node)
+    ];
+    prop_oneof![
+        12 => change().prop_map(Step::One),
+        3 => vec(change(), 0..6).prop_map(Step::Together),
+        1 => (kind, any::<u16>()).prop_map(|(kind, kept)| Step::Relist(kind, kept)),
+        1 => setting().prop_map(Step::Reconfigure),
+    ]
+}
+
+/// What there is after a history, however it came about.
+#[derive(Debug, Clone)]
+struct Present {
+    config: NodeConfig,
+    objects: BTreeMap<ObjectRef, Object>,
+}
+
+impl Present {
+    fn new() -> Self {
+        Self {
+            config: config(),
+            objects: BTreeMap::new(),
+        }
     }
-    config
+
+    fn note(&mut self, change: &Change) {
+        match change {
+            Change::Put(object) => {
+                self.objects.insert(object.reference(), object.clone());
+            }
+            Change::Delete(reference) => {
+                self.objects.remove(reference);
+            }
+        }
+    }
+
+    /// Takes one step, and lets a node take it.
+    fn step(&mut self, step: &Step, node: &mut Node) {
+        match step {
+            Step::One(change) => {
+                self.note(change);
+                match change {
+                    Change::Put(object) => node.apply([object.clone()]),
+                    Change::Delete(reference) => node.delete(core::slice::from_ref(reference)),
+                };
+            }
+            Step::Together(changes) => {
+                let mut batch = Batch::new();
+                for change in changes {
+                    self.note(change);
+                    match change {
+                        Change::Put(object) => batch.put(object.clone()),
+                        Change::Delete(reference) => batch.delete(reference.clone()),
+                    }
+                }
+                node.commit(batch);
+            }
+            Step::Relist(kind, kept) => {
+                let mut bits = *kept;
+                self.objects.retain(|reference, _| {
+                    let keep = reference.kind != *kind || bits & 1 != 0;
+                    bits = bits.rotate_right(u32::from(reference.kind == *kind));
+                    keep
+                });
+                let listed = self.objects.values();
+                let listed = listed.filter(|object| object.reference().kind == *kind);
+                node.replace(*kind, listed.cloned());
+            }
+            Step::Reconfigure(config) => {
+                self.config = config.clone();
+                node.reconfigure(config.clone());
+            }
+        }
+    }
+
+    /// A node that never knew anything else.
+    fn fresh(&self) -> Node {
+        let mut node = node_with(self.config.clone());
+        node.apply(self.objects.values().cloned());
+        node
+    }
 }
 
 fn sorted_rejections(node: &Node) -> Vec<Rejection> {
@@ -141,73 +329,97 @@ fn sorted_rejections(node: &Node) -> Vec<Rejection> {
     rejections
 }
 
-fn fresh(config: NodeConfig, objects: impl Iterator<Item = Object>) -> Node {
-    let mut node = node_with(config);
-    node.apply(objects);
-    node
+/// Two tables serve the same: at every place that is served, and beside it, for every class of senders.
+fn serve_alike(one: &Table, other: &Table, node: &Node) {
+    for frontend in node.frontends() {
+        let IpAddr::V4(_) = frontend.frontend.address else {
+            serves_alike::<Ipv6Addr>(one, other, &frontend, World(Family::Ipv6));
+            continue;
+        };
+        serves_alike::<Ipv4Addr>(one, other, &frontend, World(Family::Ipv4));
+    }
+}
+
+fn serves_alike<A: Address>(one: &Table, other: &Table, at: &FrontendPlan<'_>, world: World) {
+    let of = |ip| A::from_ip(ip).expect("of the frontend's family");
+    let address = of(at.frontend.address);
+    let senders = [
+        world.pod_here(9),
+        world.pod_there(9),
+        world.node(),
+        world.node_second(),
+        world.outside(),
+    ];
+    for source in senders.map(of) {
+        for port in [at.frontend.port, 7] {
+            for protocol in Protocol::ALL {
+                assert_eq!(
+                    outcome(one, source, address, port, protocol),
+                    outcome(other, source, address, port, protocol),
+                    "{source} to {address} port {port} {protocol}"
+                );
+            }
+        }
+    }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn any_history_ends_in_the_plan_that_its_last_objects_make(
         steps in vec(step(), 1..60),
         batch in 1..5_usize,
     ) {
-        let mut node = node_with(setting(false));
+        let mut present = Present::new();
+        let mut node = present.fresh();
         let mut feed = Feed::new();
-        let limits = TableLimits { services: 64, frontends: 256, endpoints: 256, source_ranges: 64, hash_buckets: 0 };
+        let limits = TableLimits { services: 64, frontends: 512, endpoints: 256, source_ranges: 64, hash_buckets: 0 };
         let mut table = Table::new(&limits, 7).expect("a small table");
-        let mut latest: BTreeMap<ObjectRef, Object> = BTreeMap::new();
-        let mut all_node_ports = false;
         for steps in steps.chunks(batch) {
-            let mut put = Vec::new();
             for step in steps {
-                match step {
-                    Step::Put(object) => {
-                        latest.insert(object.reference(), object.clone());
-                        put.push(object.clone());
-                    }
-                    Step::Delete(reference) => {
-                        node.apply(core::mem::take(&mut put));
-                        latest.remove(reference);
-                        node.delete(core::slice::from_ref(reference));
-                    }
-                    Step::Reconfigure(all) => {
-                        all_node_ports = *all;
-                        node.reconfigure(setting(*all));
-                    }
-                }
+                present.step(step, &mut node);
             }
-            node.apply(put);
             for edit in feed.edits(&node) {
                 table.apply(&edit, &mut Effects::default()).expect("within the limits");
             }
         }
-        let forward = fresh(setting(all_node_ports), latest.values().cloned());
-        let mut backward = node_with(setting(all_node_ports));
-        for object in latest.values().rev() {
-            backward.apply([object.clone()]);
-        }
-        prop_assert_eq!(node.plan(), forward.plan());
-        prop_assert_eq!(backward.plan(), forward.plan());
-        prop_assert_eq!(sorted_rejections(&node), sorted_rejections(&forward));
-        prop_assert_eq!(sorted_rejections(&backward), sorted_rejections(&forward));
+        let fresh = present.fresh();
+        prop_assert_eq!(node.plan(), fresh.plan());
+        prop_assert_eq!(sorted_rejections(&node), sorted_rejections(&fresh));
+        prop_assert_eq!(node.node_port_addresses(), fresh.node_port_addresses());
         // The table that followed serves what a table made now would.
-        for one in node.frontends() {
-            let IpAddr::V4(address) = one.frontend.address else { continue };
-            let sources = [World(Family::Ipv4).pod_here(9), World(Family::Ipv4).outside()];
-            for source in sources {
-                let source = Ipv4Addr::from_ip(source).expect("IPv4");
-                let (port, protocol) = (one.frontend.port, one.key.protocol);
-                prop_assert_eq!(
-                    outcome(&table, source, address, port, protocol),
-                    outcome(&compile(&node), source, address, port, protocol)
-                );
+        let made_now = compile(&fresh);
+        serve_alike(&table, &made_now, &node);
+        prop_assert_eq!(table.usage(), made_now.usage());
+    }
+
+    #[test]
+    fn objects_make_one_plan_in_whatever_order_and_batches_they_arrive(
+        config in setting(),
+        (listed, shuffled) in vec(object(), 1..40).prop_flat_map(|objects| {
+            let named = objects.into_iter().map(|object| (object.reference(), object));
+            let named: BTreeMap<ObjectRef, Object> = named.collect();
+            let listed: Vec<Object> = named.into_values().collect();
+            (Just(listed.clone()), Just(listed).prop_shuffle())
+        }),
+        batch in 1..8_usize,
+        synced_after in 0..10_usize,
+    ) {
+        let mut forward = node_with(config.clone());
+        forward.apply(listed);
+        let mut node = Node::new(config);
+        for (number, objects) in shuffled.chunks(batch).enumerate() {
+            if number == synced_after {
+                node.synced(Kind::Service);
+                node.synced(Kind::EndpointSlice);
             }
+            node.apply(objects.to_vec());
         }
-        prop_assert_eq!(table.usage(), compile(&node).usage());
+        node.synced(Kind::EndpointSlice);
+        node.synced(Kind::Service);
+        prop_assert_eq!(node.plan(), forward.plan());
+        prop_assert_eq!(sorted_rejections(&node), sorted_rejections(&forward));
     }
 
     #[test]
@@ -215,15 +427,12 @@ proptest! {
         steps in vec(step(), 1..40),
         looks in vec(any::<bool>(), 40),
     ) {
-        let mut node = node_with(setting(false));
+        let mut present = Present::new();
+        let mut node = present.fresh();
         let mut seen = crate::net::Generation(0);
         let mut followed = BTreeMap::new();
-        for (step, look) in steps.into_iter().zip(looks.into_iter().chain([true])) {
-            match step {
-                Step::Put(object) => { node.apply([object]); }
-                Step::Delete(reference) => { node.delete(&[reference]); }
-                Step::Reconfigure(all) => { node.reconfigure(setting(all)); }
-            }
+        for (step, look) in steps.iter().zip(looks.into_iter().chain([true])) {
+            present.step(step, &mut node);
             if look {
                 follow(&node, &mut seen, &mut followed);
             }
