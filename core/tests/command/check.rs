@@ -4,9 +4,14 @@ use super::{directory, run, test_file};
 use std::fs;
 use std::path::PathBuf;
 
+<<<<<<< HEAD
 /// The project's own case files.
 pub(super) fn good_files() -> Vec<PathBuf> {
     let mut files: Vec<_> = ["cases/flows", "cases/packets"]
+=======
+fn good_files() -> Vec<PathBuf> {
+    let mut files: Vec<_> = ["cases/flows", "cases/packets", "cases/dns"]
+>>>>>>> e4b1881 (Judge case files of the kind dns, and have 190 queries of our own)
         .into_iter()
         .flat_map(|kind| fs::read_dir(test_file(kind)).expect("the case files are there"))
         .map(|entry| entry.expect("readable").path())
@@ -28,6 +33,65 @@ pub(super) fn last_line(text: &str) -> &str {
 }
 
 #[test]
+<<<<<<< HEAD
+=======
+fn our_own_case_files_pass() {
+    let finished = check("", &good_files());
+    assert_eq!(finished.status, 0, "{}", finished.stdout);
+    let counts = last_line(&finished.stdout);
+    assert!(counts.ends_with(" passed, 0 failed, 0 skipped"), "{counts}");
+}
+
+#[test]
+fn there_are_at_least_sixty_cases_of_both_families_and_each_verdict() {
+    let text: String = good_files()
+        .iter()
+        .map(|file| fs::read_to_string(file).expect("readable"))
+        .collect();
+    let cases = text.matches("\n- name: ").count();
+    assert!(cases >= 60, "{cases} cases");
+    let flows: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("expect: {verdict:"))
+        .collect();
+    for protocol in ["TCP", "UDP", "SCTP"] {
+        for verdict in ["forward", "reject", "drop", "pass"] {
+            for source in ["src: '", "src: 1"] {
+                // What a flow of SCTP or UDP cannot add is left to the other protocols.
+                if (protocol, verdict) == ("SCTP", "drop") || verdict == "drop" && protocol == "UDP"
+                {
+                    continue;
+                }
+                let found = flows.iter().any(|flow| {
+                    flow.contains(source)
+                        && flow.contains(&format!("proto: {protocol}"))
+                        && flow.contains(&format!("verdict: {verdict}"))
+                });
+                let may_be_absent = source == "src: '" && verdict == "pass" && protocol == "SCTP";
+                assert!(
+                    found || may_be_absent,
+                    "no case: {protocol}, {verdict}, {source}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn at_least_a_hundred_and_twenty_names_are_asked_for() {
+    let files = good_files();
+    let queries = files
+        .iter()
+        .filter(|file| file.starts_with(test_file("cases/dns")));
+    let text: String = queries
+        .map(|file| fs::read_to_string(file).expect("readable"))
+        .collect();
+    let count = text.matches("qname: ").count();
+    assert!(count >= 120, "{count} queries");
+}
+
+#[test]
+>>>>>>> e4b1881 (Judge case files of the kind dns, and have 190 queries of our own)
 fn each_wrong_expectation_fails_and_is_named() {
     let finished = check("", &[test_file("command/wrong/expectations.yaml")]);
     assert_eq!(finished.status, 1);
@@ -213,15 +277,49 @@ fn what_cannot_be_read_is_an_error_that_names_line_and_field() {
 }
 
 #[test]
+fn each_wrong_answer_of_dns_is_found_and_named() {
+    let finished = check("", &[test_file("command/wrong/dns.yaml")]);
+    assert_eq!(finished.status, 1);
+    assert_eq!(
+        last_line(&finished.stdout),
+        "1 passed, 10 failed, 0 skipped"
+    );
+    for (expectation, actual) in [
+        (
+            "another address",
+            "no answer web.shop.svc.cluster.local. A \"10.96.0.81\"",
+        ),
+        (
+            "an answer too few",
+            "answer web.shop.svc.cluster.local. 5 A \"10.96.0.80\"",
+        ),
+        ("another time to live", "no answer"),
+        ("another code", "NOERROR"),
+        ("not ours after all", "NOERROR"),
+        ("ours after all", "not-handled"),
+        ("other letters", "answer WEB.shop.svc.cluster.local."),
+        ("EDNS unasked", "EDNS absent"),
+        ("none of two", "NOERROR / tc false"),
+        ("a reply to a reply", "no-reply"),
+    ] {
+        let named = format!(": {expectation}: expected ");
+        let line = finished.stdout.lines().find(|line| line.contains(&named));
+        let line = line.unwrap_or_else(|| panic!("{named} is not in:\n{}", finished.stdout));
+        let got = line.split_once("; got ").map(|(_, got)| got);
+        assert!(got.unwrap_or_default().contains(actual), "{line}");
+    }
+}
+
+#[test]
 fn other_kinds_are_skipped_and_say_so() {
     let path = directory("other-kinds").join("dns.yaml");
-    fs::write(&path, "kind: dns\nversion: 1\nclusters: []\n").expect("writable");
+    fs::write(&path, "kind: lb\nversion: 1\ncases: []\n").expect("writable");
     let finished = check("", core::slice::from_ref(&path));
     assert_eq!(finished.status, 0);
     assert!(
         finished
             .stdout
-            .contains("cases of kind `dns` are not judged")
+            .contains("cases of kind `lb` are not judged")
     );
     assert_eq!(last_line(&finished.stdout), "0 passed, 0 failed, 1 skipped");
 }

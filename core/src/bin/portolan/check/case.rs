@@ -44,6 +44,8 @@ macro_rules! tagged {
     };
 }
 
+pub(super) use {mapping, noted, tagged};
+
 /// The one key that must be known before the rest can be read.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Head {

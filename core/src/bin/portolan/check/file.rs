@@ -1,12 +1,13 @@
 //! Reads a case file; what is wrong with it is said with line and field.
 
 use super::case::{FlowsFile, Head, PacketsFile};
+use super::dns::case::DnsFile;
 use core::fmt;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
 /// The kinds of case files that exist but are not judged here.
-const OTHER_KINDS: [&str; 4] = ["lb", "dns", "endpoints", "validation"];
+const OTHER_KINDS: [&str; 3] = ["lb", "endpoints", "validation"];
 
 /// A case file that was understood.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) enum CaseFile {
     Flows(FlowsFile),
     /// Kind `packets`.
     Packets(PacketsFile),
+    /// Kind `dns`.
+    Dns(DnsFile),
     /// Another kind, unread.
     Other(String),
 }
@@ -102,6 +105,7 @@ pub(crate) fn read(path: &Path) -> Result<CaseFile, ReadError> {
     match head.kind.as_deref() {
         None | Some("flows") => parse(path, &text).map(CaseFile::Flows),
         Some("packets") => parse(path, &text).map(CaseFile::Packets),
+        Some("dns") => parse(path, &text).map(CaseFile::Dns),
         Some(kind) if OTHER_KINDS.contains(&kind) => Ok(CaseFile::Other(kind.to_owned())),
         Some(kind) => Err(wrong("kind", format!("`{kind}` is no kind of case file"))),
     }

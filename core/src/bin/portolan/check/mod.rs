@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod case;
 mod checksum;
 mod compare;
+mod dns;
 mod entry;
 mod file;
 mod flows;
@@ -80,6 +81,9 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode, CommandError
                 for case in file.cases.iter().filter(|case| wanted(&case.name)) {
                     packets::run(name, case, &mut |outcome| report.add(outcome))?;
                 }
+            }
+            file::CaseFile::Dns(file) => {
+                dns::run(name, file, wanted, &mut |outcome| report.add(outcome))?;
             }
             file::CaseFile::Other(kind) => report.add(&Outcome {
                 file: name.clone(),

@@ -260,7 +260,7 @@ impl Rig {
     }
 }
 
-fn kind_of(name: &str) -> Option<Kind> {
+pub(super) fn kind_of(name: &str) -> Option<Kind> {
     [
         Kind::Service,
         Kind::EndpointSlice,
