@@ -11,6 +11,8 @@ mod endpoints;
 mod findings;
 mod item;
 mod json;
+mod kube_proxy_config;
+mod kube_proxy_fields;
 mod node;
 mod node_config;
 mod parts;
@@ -26,6 +28,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use findings::Findings;
 
+pub use kube_proxy_config::{
+    KubeProxyConfig, KubeProxyTimeouts, ProxyMode, decode_kube_proxy_config,
+};
 pub use node_config::{NodeDescription, decode_node_config};
 pub use resource::{
     Resource, ResourceKind, ResourceRef, Resources, decode_resource_value, decode_resources,

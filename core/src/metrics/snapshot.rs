@@ -174,6 +174,12 @@ fn capacities(totals: &Stats, limits: &Limits) -> Vec<Capacity> {
             0,
         ),
         row(
+            "hash_buckets",
+            u64::from(usage.table.hash_buckets),
+            table.hash_buckets,
+            0,
+        ),
+        row(
             "affinities",
             usage.affinities,
             limits.affinities,

@@ -431,6 +431,7 @@ fn every_limit_has_a_row_and_all_memory_is_told() {
         "frontends",
         "endpoints",
         "source_ranges",
+        "hash_buckets",
         "affinities",
         "fragments",
     ];

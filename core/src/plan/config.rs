@@ -38,6 +38,8 @@ pub enum NodePortAddresses {
     All,
     /// On addresses in one of these; on every address of a family that no prefix is of.
     Within(Vec<Prefix>),
+    /// On the first address of each family, and on addresses in one of these.
+    PrimaryAndWithin(Vec<Prefix>),
 }
 
 /// What the host says of its own node: all that decides, beside the objects.

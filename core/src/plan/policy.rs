@@ -165,19 +165,23 @@ fn node_port_addresses(selection: &NodePortAddresses, addresses: &[IpAddr]) -> V
             .peekable();
         own.peek().is_none() || own.any(|prefix| prefix.contains(address))
     };
+    let first = |family| {
+        usable
+            .clone()
+            .find(|address| Family::of(*address) == family)
+    };
+    let firsts = [first(Family::Ipv4), first(Family::Ipv6)];
     match selection {
         NodePortAddresses::All => usable.collect(),
         NodePortAddresses::Within(prefixes) => usable
             .filter(|address| within(prefixes, *address))
             .collect(),
-        NodePortAddresses::Primary => {
-            let first = |family| {
-                usable
-                    .clone()
-                    .find(|address| Family::of(*address) == family)
-            };
-            let firsts = [first(Family::Ipv4), first(Family::Ipv6)];
-            firsts.into_iter().flatten().collect()
-        }
+        NodePortAddresses::PrimaryAndWithin(prefixes) => usable
+            .filter(|address| {
+                let named = prefixes.iter().any(|prefix| prefix.contains(*address));
+                named || firsts.contains(&Some(*address))
+            })
+            .collect(),
+        NodePortAddresses::Primary => firsts.into_iter().flatten().collect(),
     }
 }

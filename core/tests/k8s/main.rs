@@ -7,7 +7,9 @@
 
 mod endpoints;
 mod hostile;
+mod kube_proxy;
 mod nodes;
+mod scheduling;
 mod services;
 mod sources;
 

@@ -8,6 +8,7 @@ mod offline;
 mod run;
 mod serve;
 mod serving;
+mod settings;
 mod watch;
 
 use clap::{Parser, Subcommand};

@@ -3,9 +3,10 @@
 use crate::CommandError;
 use crate::control::{Asked, Request, Socket};
 use crate::get::{Resource, rows};
-use crate::offline::{apply, read_node};
+use crate::offline::apply;
 use crate::serve::{Addresses, Scrape, Server};
 use crate::serving::Serving;
+use crate::settings::{OptionArguments, Settings, SettingsFiles};
 use crate::watch::Manifests;
 use crate::{explain, serve, watch};
 use clap::Args;
@@ -17,7 +18,6 @@ use portolan::health::Moment;
 use portolan::metrics::{SyncMetrics, exposition};
 use portolan::model::{Kind, Object};
 use portolan::net::Family;
-use portolan::plan::NodeConfig;
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -33,10 +33,10 @@ const LOOK: Duration = Duration::from_millis(250);
 /// What `portolan run` is told.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
-    /// The description of this node (YAML): nodeName, ips, zone, podCIDRs, clusterCIDRs, serviceCIDRs,
-    /// detectLocal, masqueradeAll, nodePortAddresses
-    #[arg(long, value_name = "FILE")]
-    node_config: PathBuf,
+    #[command(flatten)]
+    settings: SettingsFiles,
+    #[command(flatten)]
+    options: OptionArguments,
     /// Manifests: files, or directories of .yaml, .yml and .json files. They are the desired state: an object
     /// whose file vanishes is deleted
     #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
@@ -50,10 +50,10 @@ pub(crate) struct RunArguments {
     /// Does without checksum and segmentation offload
     #[arg(long)]
     no_offload: bool,
-    /// Answers /healthz and /livez here, for instance 0.0.0.0:10256 [default: nowhere]
+    /// Answers /healthz and /livez here, for instance 0.0.0.0:10256 [default: where --config says, else nowhere]
     #[arg(long, value_name = "IP:PORT")]
     healthz_bind_address: Option<SocketAddr>,
-    /// Answers /metrics here, for instance 127.0.0.1:10249 [default: nowhere]
+    /// Answers /metrics here, for instance 127.0.0.1:10249 [default: where --config says, else nowhere]
     #[arg(long, value_name = "IP:PORT")]
     metrics_bind_address: Option<SocketAddr>,
     /// The control socket [default: /run/portolan.sock, else $XDG_RUNTIME_DIR/portolan.sock]
@@ -71,14 +71,17 @@ enum Event {
 
 /// Serves until a signal says stop.
 pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
-    let node = read_node(&arguments.node_config)?;
+    let stamps = arguments.settings.stamps();
+    let settings = arguments.settings.read()?;
     let mut config = Config {
         seed: seed()?,
+        options: arguments.options.options(),
         memory_advice: Some(driver::huge_pages),
         ..Config::default()
     };
     config.limits.workers = arguments.queues;
-    let mut serving = Serving::new(node.clone(), &config)?;
+    settings.apply(&mut config);
+    let mut serving = Serving::new(settings.node.clone(), &config)?;
     let mut manifests = Manifests::new(&arguments.objects)?;
     let begun = serve::now();
     apply(&mut serving, manifests.refresh(true))?;
@@ -99,7 +102,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
             }
         })?;
     let driver = start(arguments, &mut serving)?;
-    let server = open_server(arguments, &events)?;
+    let server = open_server(arguments, &settings, &events)?;
     server.follow(serving.node());
     let socket = open_socket(arguments, events)?;
     if let Some(socket) = &socket {
@@ -109,8 +112,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
         arguments,
         serving,
         manifests,
-        node_stamp: watch::stamp(&arguments.node_config),
-        node,
+        stamps,
+        settings,
         driver,
         server,
         sync,
@@ -187,10 +190,19 @@ fn offloads(capabilities: &Capabilities) -> String {
 }
 
 /// Health probes and metrics.
-fn open_server(arguments: &RunArguments, events: &Sender<Event>) -> Result<Server, CommandError> {
+fn open_server(
+    arguments: &RunArguments,
+    settings: &Settings,
+    events: &Sender<Event>,
+) -> Result<Server, CommandError> {
+    let configured = settings.kube_proxy.as_ref();
     let addresses = Addresses {
-        healthz: arguments.healthz_bind_address,
-        metrics: arguments.metrics_bind_address,
+        healthz: arguments
+            .healthz_bind_address
+            .or_else(|| configured.map(|config| config.healthz_bind_address)),
+        metrics: arguments
+            .metrics_bind_address
+            .or_else(|| configured.map(|config| config.metrics_bind_address)),
     };
     let events = events.clone();
     Server::start(addresses, move |scrape| {
@@ -231,8 +243,8 @@ struct Running<'a> {
     arguments: &'a RunArguments,
     serving: Serving,
     manifests: Manifests,
-    node: NodeConfig,
-    node_stamp: Option<watch::Stamp>,
+    settings: Settings,
+    stamps: [Option<watch::Stamp>; 2],
     driver: Driver,
     server: Server,
     sync: SyncMetrics,
@@ -278,16 +290,21 @@ impl Running<'_> {
 
     /// Follows the files.
     fn follow(&mut self, all: bool) -> Result<(), CommandError> {
-        let stamp = watch::stamp(&self.arguments.node_config);
-        if all || stamp != self.node_stamp {
-            self.node_stamp = stamp;
-            match read_node(&self.arguments.node_config) {
-                Ok(node) if node != self.node => {
-                    self.node = node.clone();
+        let stamps = self.arguments.settings.stamps();
+        if all || stamps != self.stamps {
+            self.stamps = stamps;
+            match self.arguments.settings.read() {
+                Ok(settings) if settings != self.settings => {
+                    if settings.needs_restart(&self.settings) {
+                        warn!(
+                            "timeouts, capacities and bind addresses change with the next start only"
+                        );
+                    }
                     let begun = self.begin(0, 0);
-                    for rejection in self.serving.reconfigure(node)? {
+                    for rejection in self.serving.reconfigure(settings.node.clone())? {
                         warn!("{rejection}");
                     }
+                    self.settings = settings;
                     self.end(begun);
                     info!("the node's description changed");
                 }

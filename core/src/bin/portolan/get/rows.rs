@@ -330,6 +330,11 @@ pub(crate) fn stats(serving: &Serving, queues: impl Iterator<Item = QueueStats>)
             usage.table.source_ranges,
             limits.table.source_ranges,
         ),
+        (
+            "hash_buckets",
+            usage.table.hash_buckets,
+            limits.table.hash_buckets,
+        ),
     ] {
         row(name, used.into(), Some(limit.into()));
     }
