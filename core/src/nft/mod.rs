@@ -6,12 +6,15 @@
 mod bytes;
 mod element;
 pub mod netlink;
+mod options;
 mod set;
 mod stale;
+mod skeleton;
 mod ticket;
 
 pub use bytes::{Bytes, Written};
 pub use element::{Element, Operation, Transaction};
+pub use options::Options;
 pub use set::{Field, Set};
 pub use stale::StaleFlows;
 pub use ticket::{Choice, SizeClass, Ticket};

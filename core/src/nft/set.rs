@@ -4,7 +4,8 @@ use crate::net::Protocol;
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-/// A set or map of the skeleton. Both families' tables have all of them; "address" is of the table's family.
+/// A set or map that a control plane fills. Both families' tables have all of them; "address" is of the table's
+/// family. Beside them there is `affinity`, which packets fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Set {
@@ -19,8 +20,6 @@ pub enum Set {
     StickySlots,
     /// ticket of an endpoint : its address . port.
     StickyEndpoints,
-    /// ticket . client's address : ticket of an endpoint. Written by packets; elements expire.
-    Affinity,
     /// address . protocol . port of frontends without any usable endpoint: rejected.
     WithoutEndpoints,
     /// ClusterIPs: masqueraded unless [`Set::Direct`], and rejected at ports that nothing serves.
@@ -58,13 +57,12 @@ pub enum Field {
 
 impl Set {
     /// All of them, in the order in which they are declared and rendered.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::Services,
         Self::Slots,
         Self::Tickets,
         Self::StickySlots,
         Self::StickyEndpoints,
-        Self::Affinity,
         Self::WithoutEndpoints,
         Self::ClusterIps,
         Self::Masqueraded,
@@ -86,7 +84,6 @@ impl Set {
             Self::Tickets => "tickets",
             Self::StickySlots => "sticky-slots",
             Self::StickyEndpoints => "sticky-endpoints",
-            Self::Affinity => "affinity",
             Self::WithoutEndpoints => "without-endpoints",
             Self::ClusterIps => "cluster-ips",
             Self::Masqueraded => "masqueraded",
@@ -117,7 +114,7 @@ impl Set {
             | Self::NodeMasqueraded
             | Self::Guarded => &[Address, Protocol, Port],
             Self::Slots | Self::StickySlots => &[Address, Slot],
-            Self::Affinity | Self::Hairpins => &[Address, Address],
+            Self::Hairpins => &[Address, Address],
             Self::Allowed => &[Address, Protocol, Port, Address],
             Self::Tickets
             | Self::StickyEndpoints
@@ -133,7 +130,7 @@ impl Set {
     pub const fn data(self) -> &'static [Field] {
         use Field::{Address, Port};
         match self {
-            Self::Services | Self::Tickets | Self::StickySlots | Self::Affinity => &[Address],
+            Self::Services | Self::Tickets | Self::StickySlots => &[Address],
             Self::Slots | Self::StickyEndpoints => &[Address, Port],
             Self::WithoutEndpoints
             | Self::ClusterIps
@@ -163,12 +160,6 @@ impl Set {
             self,
             Self::Allowed | Self::Pods | Self::Direct | Self::ServiceRanges
         )
-    }
-
-    /// Do packets write it? Nothing of it is ours to compare.
-    #[must_use]
-    pub const fn is_dynamic(self) -> bool {
-        matches!(self, Self::Affinity)
     }
 }
 

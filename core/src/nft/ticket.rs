@@ -66,6 +66,11 @@ impl SizeClass {
         }
     }
 
+    /// Is there a slot for each number that is drawn?
+    pub(super) const fn is_exact(self) -> bool {
+        (self.0 as u32) < Self::EXACT
+    }
+
     /// The class below, of which every slot is filled wherever this one is used.
     #[must_use]
     pub const fn below(self) -> Option<Self> {
@@ -118,6 +123,12 @@ impl Ticket {
     #[must_use]
     pub const fn endpoint(self, number: u16) -> Self {
         Self(self.0 & !(Self::KIND | Self::SIZE) | number as u32)
+    }
+
+    /// All its bits.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
     }
 
     /// As a field of a key or of data.

@@ -1,0 +1,457 @@
+//! The constant part of a family's table, as text for `nft`: sets, maps and chains, then the hooks.
+//!
+//! Text, because nft's JSON cannot say it: in nft 1.0.6 a map with concatenated data becomes a set there, and
+//! `update` of a map, named verdict maps and comments are unknown or lost.
+
+use super::{Choice, Field, Options, Set, SizeClass, Ticket};
+use crate::net::{Family, Protocol};
+use crate::service::EndpointSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+/// How often a slot without endpoint is drawn again before the class below, where every slot is filled, decides.
+const DRAWS: u32 = 8;
+/// nft wants this said before ports are translated.
+const PORTS: &str = "meta l4proto { tcp, udp, sctp }";
+const MASQUERADE: &str = "masquerade fully-random";
+const SETS: [EndpointSet; 2] = [EndpointSet::Cluster, EndpointSet::Local];
+/// What is counted, and what that means.
+const COUNTERS: [(&str, &str); 5] = [
+    ("missed", "a lookup that found nothing: dropped"),
+    (
+        "no-local-endpoint",
+        "the traffic policy allows no endpoint: dropped",
+    ),
+    ("source-range", "outside loadBalancerSourceRanges: dropped"),
+    ("rejected", "no endpoint, or no such port: rejected"),
+    ("unallocated", "no Service has this address: dropped"),
+];
+
+/// Writes a table without its hooks: nothing passes through it yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Skeleton<'a> {
+    pub(super) options: &'a Options,
+    pub(super) family: Family,
+}
+
+/// The words that differ between families.
+impl Skeleton<'_> {
+    /// `ip` or `ip6`: the table's family and the header's name.
+    pub(super) const fn ip(&self) -> &'static str {
+        match self.family {
+            Family::Ipv4 => "ip",
+            Family::Ipv6 => "ip6",
+        }
+    }
+
+    const fn address_type(&self) -> &'static str {
+        match self.family {
+            Family::Ipv4 => "ipv4_addr",
+            Family::Ipv6 => "ipv6_addr",
+        }
+    }
+
+    /// Bits of a ticket, as rules write them.
+    fn bits(&self, bits: u32) -> String {
+        format!("{}", Ticket::address(bits, self.family))
+    }
+
+    /// The ticket with only these bits.
+    fn masked(&self, bits: u32) -> String {
+        format!("{} daddr & {}", self.ip(), self.bits(bits))
+    }
+
+    /// The endpoint set of the ticket: what slots are found by.
+    fn set_of_ticket(&self) -> String {
+        self.masked(Ticket::NUMBER | Ticket::SET)
+    }
+
+    /// What a client is remembered by. nft 1.0.6 fails on longer keys of dynamic maps, so an IPv6 client is two
+    /// independent hashes of its address: should two clients of one ServicePort share both, they share an endpoint.
+    fn client(&self) -> String {
+        match self.family {
+            Family::Ipv4 => format!("{} . ip saddr", self.masked(Ticket::NUMBER)),
+            Family::Ipv6 => format!(
+                "@nh,288,32 & {:#x} . jhash ip6 saddr mod 4294967295 seed 0x706f7274 . \
+                 jhash ip6 saddr mod 4294967295 seed 0x6f6c616e",
+                Ticket::NUMBER
+            ),
+        }
+    }
+
+    /// How a set's keys and data are declared. A number that is drawn has no type that nft could name.
+    fn declaration(&self, set: Set) -> String {
+        let drawn = set.key().contains(&Field::Slot);
+        let words = |fields: &[Field]| {
+            let words = fields.iter().map(|field| match (field, drawn) {
+                (Field::Address, false) => self.address_type().into(),
+                (Field::Protocol, false) => "inet_proto".into(),
+                (Field::Port, false) => "inet_service".into(),
+                (Field::Address, true) => format!("{} daddr", self.ip()),
+                (Field::Protocol, true) => "meta l4proto".into(),
+                (Field::Port, true) => "th dport".into(),
+                (Field::Slot, _) => "numgen random mod 2".into(),
+            });
+            words.collect::<Vec<String>>().join(" . ")
+        };
+        let kind = if drawn { "typeof" } else { "type" };
+        let mut text = format!("{kind} {}", words(set.key()));
+        if set.is_map() {
+            let _ = write!(text, " : {}", words(set.data()));
+        }
+        if set.has_ranges() {
+            text.push_str("; flags interval");
+        }
+        text
+    }
+}
+
+/// The parts.
+impl Skeleton<'_> {
+    /// A new table, without elements and without hooks: no packet passes through it yet.
+    pub(super) fn body(&self) -> String {
+        let mut text = format!("table {} {} {{\n", self.ip(), self.options.table);
+        self.counters(&mut text);
+        self.sets(&mut text);
+        text.push_str(
+            "  chain missed {\n    counter name missed drop\n  }\n  \
+               chain nowhere {\n    counter name no-local-endpoint drop\n  }\n",
+        );
+        for size in SizeClass::all() {
+            self.pick(size, &mut text);
+            self.choose(size, &mut text);
+        }
+        self.dispatch(&mut text);
+        self.masquerade(&mut text);
+        self.refuse(&mut text);
+        text.push_str("}\n");
+        text
+    }
+
+    fn counters(&self, text: &mut String) {
+        for (name, what) in COUNTERS {
+            let _ = writeln!(text, "  counter {name} {{ comment \"{what}\"\n  }}");
+        }
+    }
+
+    fn sets(&self, text: &mut String) {
+        for set in Set::ALL {
+            let kind = if set.is_map() { "map" } else { "set" };
+            let _ = writeln!(text, "  {kind} {set} {{ {}; }}", self.declaration(set));
+        }
+        let (ip, size) = (self.ip(), self.options.affinity_clients);
+        let key = match self.family {
+            Family::Ipv4 => "ip daddr . ip saddr",
+            Family::Ipv6 => "@nh,288,32 . numgen random mod 2 . numgen random mod 2",
+        };
+        let _ = writeln!(
+            text,
+            "  map affinity {{ typeof {key} : {ip} daddr; size {size}; flags timeout; }}"
+        );
+        // What goes by the ticket's lower bits; the second is for tickets that `tickets` gave.
+        let address = self.address_type();
+        let picks = SizeClass::all()
+            .map(|size| (Choice::Plain(size), format!("pick-{}", size.slots())))
+            .chain([(Choice::Nowhere, "nowhere".into())]);
+        let picks: Vec<(Choice, String)> = picks.collect();
+        let by_source = [(Choice::BySource, "by-source".into())];
+        let kinds = [&picks[..], &by_source].concat();
+        for (map, kinds) in [("kinds", &kinds), ("kinds-of-sets", &picks)] {
+            let both = SETS.iter().flat_map(|set| {
+                let set = Ticket::new(0, *set);
+                kinds
+                    .iter()
+                    .map(move |(choice, chain)| (set.with(*choice), chain))
+            });
+            let elements =
+                both.map(|(ticket, chain)| format!("{} : goto {chain}", self.bits(ticket.bits())));
+            let elements: Vec<String> = elements.collect();
+            let _ = writeln!(
+                text,
+                "  map {map} {{ type {address} : verdict; elements = {{ {} }} }}",
+                elements.join(", ")
+            );
+        }
+        let sizes = SizeClass::all()
+            .map(|size| format!("{} : jump choose-{}", self.bits(size.bits()), size.slots()));
+        let sizes: Vec<String> = sizes.collect();
+        let _ = writeln!(
+            text,
+            "  map sizes {{ type {address} : verdict; elements = {{ {} }} }}",
+            sizes.join(", ")
+        );
+    }
+
+    /// Draws a slot and sends the connection to its endpoint.
+    fn pick(&self, size: SizeClass, text: &mut String) {
+        let (ip, set) = (self.ip(), self.set_of_ticket());
+        let slots = Set::Slots;
+        draws("pick", size, text, |drawn| {
+            format!("{PORTS} dnat {ip} to {set} . numgen random mod {drawn} map @{slots}")
+        });
+    }
+
+    /// Draws a slot and writes its endpoint into the ticket.
+    fn choose(&self, size: SizeClass, text: &mut String) {
+        let (ip, set) = (self.ip(), self.set_of_ticket());
+        let slots = Set::StickySlots;
+        draws("choose", size, text, |drawn| {
+            format!("{ip} daddr set {set} . numgen random mod {drawn} map @{slots} return")
+        });
+    }
+
+    /// From a frontend to its ticket, and from the ticket to the chain that chooses.
+    fn dispatch(&self, text: &mut String) {
+        let ip = self.ip();
+        let kind = self.masked(Ticket::SET | Ticket::KIND | Ticket::SIZE);
+        let number = self.masked(Ticket::NUMBER);
+        let local = self.bits(Ticket::SET);
+        let (services, tickets, pods) = (Set::Services, Set::Tickets, Set::Pods);
+        let _ = write!(
+            text,
+            "  chain services {{
+    {ip} daddr set {ip} daddr . meta l4proto . th dport map @{services} goto kind
+  }}
+  chain kind {{
+    {kind} vmap @kinds
+    goto missed
+  }}
+  chain by-source {{
+    {ip} saddr @{pods} goto cluster-set
+    fib saddr type local goto cluster-set
+    {ip} daddr set {number} | {local} map @{tickets} goto kind-of-set
+    goto missed
+  }}
+  chain cluster-set {{
+    {ip} daddr set {number} map @{tickets} goto kind-of-set
+    goto missed
+  }}
+  chain kind-of-set {{
+    {kind} vmap @kinds-of-sets
+    goto missed
+  }}
+"
+        );
+    }
+
+    /// Asks what the connection was for before it was translated, so that no mark has to say it.
+    fn masquerade(&self, text: &mut String) {
+        let ip = self.ip();
+        let (hairpins, direct, cluster_ips) = (Set::Hairpins, Set::Direct, Set::ClusterIps);
+        let pods = Set::Pods;
+        let mut by_frontend = String::new();
+        for (set, what) in [
+            (Set::Masqueraded, MASQUERADE),
+            (Set::NodeMasqueraded, "goto node-source"),
+        ] {
+            for protocol in Protocol::ALL.map(protocol_name) {
+                let _ = writeln!(
+                    by_frontend,
+                    "    meta l4proto {protocol} ct original {ip} daddr . meta l4proto . \
+                     ct original proto-dst @{set} {what}"
+                );
+            }
+        }
+        let _ = write!(
+            text,
+            "  chain source {{
+    {ip} saddr . {ip} daddr @{hairpins} {MASQUERADE}
+{by_frontend}    ct original {ip} daddr @{cluster_ips} {ip} saddr != @{direct} {MASQUERADE}
+  }}
+  chain node-source {{
+    {ip} saddr @{pods} return
+    fib saddr type local {MASQUERADE}
+  }}
+"
+        );
+    }
+
+    fn refuse(&self, text: &mut String) {
+        let ip = self.ip();
+        let frontend = format!("{ip} daddr . meta l4proto . th dport");
+        let (guarded, allowed) = (Set::Guarded, Set::Allowed);
+        let _ = write!(
+            text,
+            "  chain guard {{
+    {frontend} @{guarded} {frontend} . {ip} saddr != @{allowed} counter name source-range drop
+  }}
+  chain refuse {{
+    {frontend} @{} counter name rejected reject
+    {ip} daddr @{} counter name rejected reject
+    {ip} daddr @{} counter name unallocated drop
+  }}
+",
+            Set::WithoutEndpoints,
+            Set::ClusterIps,
+            Set::ServiceRanges,
+        );
+    }
+
+    /// The chains in which a client keeps its endpoint for so long.
+    pub(super) fn sticky(&self, seconds: u32, index: u8) -> String {
+        let (ip, table) = (self.ip(), &self.options.table);
+        let (client, number) = (self.client(), self.masked(Ticket::NUMBER));
+        let size = self.masked(Ticket::SIZE);
+        let other_bits = self.masked(!Ticket::SET);
+        let (endpoints, tickets) = (Set::StickyEndpoints, Set::Tickets);
+        let remember = format!("update @affinity {{ {client} timeout {seconds}s : {ip} daddr }}");
+        let send = format!("{PORTS} dnat {ip} to {ip} daddr map @{endpoints}");
+        let mut text = format!("table {ip} {table} {{\n");
+        for (set, bit) in SETS.iter().zip(["", " | "]) {
+            let name = sticky_name(seconds, index, *set);
+            let bit = match set {
+                EndpointSet::Cluster => String::new(),
+                EndpointSet::Local => format!("{bit}{}", self.bits(Ticket::SET)),
+            };
+            let _ = write!(
+                text,
+                "  chain {name} {{
+    {client} != @affinity goto {name}-new
+    {ip} daddr set {client} map @affinity
+    {ip} daddr set {other_bits}{bit}
+    {PORTS} {ip} daddr @{endpoints} {remember} dnat {ip} to {ip} daddr map @{endpoints}
+    {ip} daddr set {number}{bit} map @{tickets}
+    delete @affinity {{ {client} : {ip} daddr }}
+    goto {name}-new
+  }}
+  chain {name}-new {{
+    {size} vmap @sizes
+    {remember}
+    {send}
+    {ip} daddr set {number}{bit}
+    jump choose-1
+    {send}
+    goto missed
+  }}
+"
+            );
+        }
+        text.push_str("}\n");
+        for map in ["kinds", "kinds-of-sets"] {
+            let elements = SETS.iter().flat_map(|set| {
+                SizeClass::all().map(|size| {
+                    let ticket = Ticket::new(0, *set).with(Choice::Sticky(index, size));
+                    let chain = sticky_name(seconds, index, *set);
+                    format!("{} : goto {chain}", self.bits(ticket.bits()))
+                })
+            });
+            let elements: Vec<String> = elements.collect();
+            let elements = elements.join(", ");
+            let _ = writeln!(text, "add element {ip} {table} {map} {{ {elements} }}");
+        }
+        text
+    }
+
+    /// The base chains: from here on packets pass through.
+    pub(super) fn hooks(&self) -> String {
+        let (ip, options) = (self.ip(), self.options);
+        let Options {
+            dnat_priority,
+            filter_priority,
+            snat_priority,
+            ..
+        } = options;
+        let guard_priority = dnat_priority.saturating_sub(10);
+        let mut text = format!("table {ip} {} {{\n", options.table);
+        for (chain, kind, hook, priority, rule) in [
+            (
+                "prerouting-guard",
+                "filter",
+                "prerouting",
+                &guard_priority,
+                "ct state new jump guard",
+            ),
+            (
+                "output-guard",
+                "filter",
+                "output",
+                &guard_priority,
+                "ct state new jump guard",
+            ),
+            (
+                "prerouting",
+                "nat",
+                "prerouting",
+                dnat_priority,
+                "jump services",
+            ),
+            ("output", "nat", "output", dnat_priority, "jump services"),
+            (
+                "input-refuse",
+                "filter",
+                "input",
+                filter_priority,
+                "ct state new jump refuse",
+            ),
+            (
+                "forward-refuse",
+                "filter",
+                "forward",
+                filter_priority,
+                "ct state new jump refuse",
+            ),
+            (
+                "output-refuse",
+                "filter",
+                "output",
+                filter_priority,
+                "ct state new jump refuse",
+            ),
+            (
+                "postrouting",
+                "nat",
+                "postrouting",
+                snat_priority,
+                "ct status dnat jump source",
+            ),
+        ] {
+            let _ = writeln!(
+                text,
+                "  chain {chain} {{ type {kind} hook {hook} priority {priority}; policy accept;\n    \
+                   {rule}\n  }}"
+            );
+        }
+        text.push_str("}\n");
+        text
+    }
+}
+
+/// A chain that draws until it has found a filled slot.
+///
+/// The class below is all filled, so the draw after the last decides. The very last is for packets that are here
+/// while slots are deleted: slot 0 is there as long as there is any endpoint.
+fn draws(chain: &str, size: SizeClass, text: &mut String, rule: impl Fn(u32) -> String) {
+    let draws = if size.is_exact() { 1 } else { DRAWS };
+    let _ = writeln!(text, "  chain {chain}-{} {{", size.slots());
+    for _ in 0..draws {
+        let _ = writeln!(text, "    {}", rule(size.slots()));
+    }
+    let below = size.below().filter(|_| !size.is_exact());
+    let below = below.map(SizeClass::slots);
+    for drawn in below.into_iter().chain((size.slots() > 1).then_some(1)) {
+        let _ = writeln!(text, "    {}", rule(drawn));
+    }
+    text.push_str("    goto missed\n  }\n");
+}
+
+const fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    }
+}
+
+/// The name says what the chain is for, and is how a new process learns which timeouts have chains already.
+pub(super) fn sticky_name(seconds: u32, index: u8, set: EndpointSet) -> String {
+    let set = match set {
+        EndpointSet::Cluster => "cluster",
+        EndpointSet::Local => "local",
+    };
+    format!("sticky-{index}-{seconds}s-{set}")
+}
+
+#[cfg(test)]
+mod tests;
