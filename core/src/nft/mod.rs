@@ -4,17 +4,38 @@
 //! it changes. How a packet finds its way through them is told in [`Set`] and in the ruleset's own comments.
 
 mod bytes;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+mod command;
+mod condemned;
+mod diff;
 mod element;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+mod features;
+mod former;
 pub mod netlink;
+mod numbers;
 mod options;
+mod port;
+mod renderer;
+mod ruleset;
 mod set;
-mod stale;
 mod skeleton;
+mod slots;
+mod stale;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+mod table;
+mod text;
 mod ticket;
 
 pub use bytes::{Bytes, Written};
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+pub use command::{NftCommand, NftError};
 pub use element::{Element, Operation, Transaction};
 pub use options::Options;
+pub use renderer::{Condemned, Renderer, Step, Update};
 pub use set::{Field, Set};
 pub use stale::StaleFlows;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+pub use table::{Table, TableError, TableOptions, TableStats, cleanup};
+pub use text::{Line, TransactionText};
 pub use ticket::{Choice, SizeClass, Ticket};

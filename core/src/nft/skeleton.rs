@@ -126,8 +126,20 @@ impl Skeleton<'_> {
         self.dispatch(&mut text);
         self.masquerade(&mut text);
         self.refuse(&mut text);
-        text.push_str("}\n");
+        // Only an exact copy of this table may be taken over by another process.
+        let layout = layout_name(&text);
+        let _ = writeln!(text, "  chain {layout} {{\n  }}\n}}");
         text
+    }
+
+    /// The name of the chain that says by which layout the table was made.
+    pub(super) fn layout(&self) -> String {
+        let body = self.body();
+        let name = body
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("chain layout-"));
+        let name = name.filter_map(|rest| rest.split(' ').next()).next_back();
+        format!("layout-{}", name.unwrap_or_default())
     }
 
     fn counters(&self, text: &mut String) {
@@ -434,6 +446,14 @@ fn draws(chain: &str, size: SizeClass, text: &mut String, rule: impl Fn(u32) -> 
         let _ = writeln!(text, "    {}", rule(drawn));
     }
     text.push_str("    goto missed\n  }\n");
+}
+
+/// FNV-1a of the text: enough to tell versions apart.
+fn layout_name(text: &str) -> String {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("layout-{hash:016x}")
 }
 
 const fn protocol_name(protocol: Protocol) -> &'static str {

@@ -125,6 +125,34 @@ impl Ticket {
         Self(self.0 & !(Self::KIND | Self::SIZE) | number as u32)
     }
 
+    /// The ticket that a key or data begins with; `None` if it is too short for one.
+    #[must_use]
+    pub fn of_key(key: &Bytes, family: Family) -> Option<Self> {
+        let bytes = match family {
+            Family::Ipv4 => key.as_slice().get(..4)?,
+            Family::Ipv6 => key.as_slice().get(12..16)?,
+        };
+        Some(Self(u32::from_be_bytes(bytes.try_into().ok()?)))
+    }
+
+    /// The endpoint set, without how an endpoint is chosen, or which.
+    #[must_use]
+    pub const fn set(self) -> Self {
+        Self(self.0 & (Self::NUMBER | Self::SET))
+    }
+
+    /// The ServicePort's number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0 >> 12
+    }
+
+    /// The number of an endpoint with session affinity, if this names one.
+    #[must_use]
+    pub const fn endpoint_number(self) -> u16 {
+        (self.0 & (Self::KIND | Self::SIZE)) as u16
+    }
+
     /// All its bits.
     #[must_use]
     pub const fn bits(self) -> u32 {

@@ -36,9 +36,9 @@ fn every_shape(family: Family) -> Vec<(Set, Vec<Element>)> {
             ip(8).port(8080 + slot as u16),
         )
     });
-    let affinity = Element {
+    let fleeting = Element {
         timeout: Some(Duration::from_secs(3_600)),
-        ..Element::mapping(Set::Affinity, ip(77).address(address(family, 9)), ip(78))
+        ..Element::mapping(Set::StickyEndpoints, ip(78), ip(8).port(8080))
     };
     let guarded = |last| frontend(1).address(address(family, last));
     let sctp = ip(1).protocol(132).port(30_053);
@@ -50,7 +50,7 @@ fn every_shape(family: Family) -> Vec<(Set, Vec<Element>)> {
             Set::Tickets,
             vec![Element::mapping(Set::Tickets, ip(77), ip(78))],
         ),
-        (Set::Affinity, vec![affinity]),
+        (Set::StickyEndpoints, vec![fleeting]),
         (Set::ClusterIps, vec![Element::new(Set::ClusterIps, ip(1))]),
         (Set::Masqueraded, vec![Element::new(Set::Masqueraded, sctp)]),
         (Set::Hairpins, vec![Element::new(Set::Hairpins, hairpin)]),
@@ -103,8 +103,8 @@ fn what_is_sent_is_what_nft_lists() {
             ("map ip t slots", "10.96.0.77 . 1 : 10.96.0.8 . 8081"),
             ("map ip t tickets", "{ 10.96.0.77 : 10.96.0.78 }"),
             (
-                "map ip t affinity",
-                "10.96.0.77 . 10.96.0.9 timeout 1h expires ",
+                "map ip t sticky-endpoints",
+                "10.96.0.78 timeout 1h expires ",
             ),
             ("set ip t cluster-ips", "elements = { 10.96.0.1 }"),
             ("set ip t masqueraded", "{ 10.96.0.1 . sctp . 30053 }"),
@@ -135,7 +135,7 @@ fn what_nft_writes_is_what_is_read() {
                 add element ip t slots { 10.96.0.77 . 0 : 10.96.0.8 . 8080,
                   10.96.0.77 . 1 : 10.96.0.8 . 8081 }
                 add element ip t tickets { 10.96.0.77 : 10.96.0.78 }
-                add element ip t affinity { 10.96.0.77 . 10.96.0.9 timeout 1h : 10.96.0.78 }
+                add element ip t sticky-endpoints { 10.96.0.78 timeout 1h : 10.96.0.8 . 8080 }
                 add element ip t cluster-ips { 10.96.0.1 }
                 add element ip t masqueraded { 10.96.0.1 . sctp . 30053 }
                 add element ip t hairpins { 10.96.0.8 . 10.96.0.8 }
@@ -148,7 +148,7 @@ fn what_nft_writes_is_what_is_read() {
                 "add element ip6 t services { fd96::1 . tcp . 80 comment \"ns/web:http\" : fd96::4d }
                 add element ip6 t slots { fd96::4d . 0 : fd96::8 . 8080, fd96::4d . 1 : fd96::8 . 8081 }
                 add element ip6 t tickets { fd96::4d : fd96::4e }
-                add element ip6 t affinity { fd96::4d . fd96::9 timeout 1h : fd96::4e }
+                add element ip6 t sticky-endpoints { fd96::4e timeout 1h : fd96::8 . 8080 }
                 add element ip6 t cluster-ips { fd96::1 }
                 add element ip6 t masqueraded { fd96::1 . sctp . 30053 }
                 add element ip6 t hairpins { fd96::8 . fd96::8 }

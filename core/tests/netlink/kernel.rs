@@ -75,7 +75,7 @@ table FAMILY t {
   map services { type ADDRESS . inet_proto . inet_service : ADDRESS; }
   map slots { typeof FIELD daddr . numgen random mod 2 : FIELD daddr . th dport; }
   map tickets { type ADDRESS : ADDRESS; }
-  map affinity { type ADDRESS . ADDRESS : ADDRESS; flags timeout; }
+  map sticky-endpoints { type ADDRESS : ADDRESS . inet_service; flags timeout; }
   set cluster-ips { type ADDRESS; }
   set masqueraded { type ADDRESS . inet_proto . inet_service; }
   set hairpins { type ADDRESS . ADDRESS; }

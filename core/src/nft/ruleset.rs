@@ -1,0 +1,474 @@
+//! What one family's table is to hold, and the operations that bring it there.
+
+use super::condemned::{Condemned, Sequence};
+use super::diff::{Difference, differences, order, sort};
+use super::former::Formers;
+use super::numbers::Numbers;
+use super::port::{Port, concession, ends, merged};
+use super::{Bytes, Element, Operation, Set, Ticket};
+use crate::model::Rejection;
+use crate::net::{Family, Prefix};
+use crate::plan::{Change, Changes, PortKey};
+use crate::service::{NodeSpec, ServiceSpec};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// One operation and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owned {
+    pub(super) operation: Operation,
+    /// The ServicePort; `None` for what several share, and for the node's own.
+    pub(super) owner: Option<Arc<PortKey>>,
+}
+
+/// What one family's table is to hold.
+///
+/// Operations come out in an order in which each prefix of them leaves a table that serves: what others lead to
+/// is added before, and deleted long after. An element whose data changes is deleted and added by two operations
+/// beside each other, which belong into one transaction.
+#[derive(Debug)]
+pub(super) struct Ruleset {
+    family: Family,
+    ports: BTreeMap<Arc<PortKey>, Port>,
+    numbers: Numbers,
+    /// How many ServicePorts have the address for a ClusterIP.
+    cluster_ips: BTreeMap<IpAddr, u32>,
+    /// How many ServicePorts have an endpoint at the address.
+    hairpins: BTreeMap<IpAddr, u32>,
+    /// Of each affinity timeout that has chains, its index.
+    timeouts: BTreeMap<u32, u8>,
+    node: Vec<Element>,
+    detects_pods: bool,
+    condemned: Condemned,
+    /// What the table held of ServicePorts before this process.
+    formers: Formers,
+    /// Left out, and why.
+    unservable: BTreeMap<Arc<PortKey>, String>,
+}
+
+impl Ruleset {
+    pub(super) fn new(family: Family) -> Self {
+        let mut ruleset = Self {
+            family,
+            ports: BTreeMap::new(),
+            numbers: Numbers::default(),
+            cluster_ips: BTreeMap::new(),
+            hairpins: BTreeMap::new(),
+            timeouts: BTreeMap::new(),
+            node: Vec::new(),
+            detects_pods: false,
+            condemned: Condemned::default(),
+            formers: Formers::default(),
+            unservable: BTreeMap::new(),
+        };
+        ruleset.node = ruleset.node_elements(&NodeSpec::default());
+        ruleset
+    }
+
+    pub(super) const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Follows changes of the plan; returns what is to be done now. Costs O(the ServicePorts that change).
+    pub(super) fn apply(&mut self, changes: &Changes) -> Vec<Owned> {
+        let mut out = Vec::new();
+        if changes.full {
+            let named = changes.changes.iter().filter_map(|change| match change {
+                Change::Put(key, _) => Some(key),
+                Change::Remove(_) | Change::Node(_) => None,
+            });
+            let named: BTreeSet<&Arc<PortKey>> = named.collect();
+            let gone = self.ports.keys().chain(self.unservable.keys());
+            let gone: Vec<Arc<PortKey>> =
+                gone.filter(|key| !named.contains(key)).cloned().collect();
+            for key in gone {
+                self.remove(&key, &mut out);
+            }
+        }
+        for change in &changes.changes {
+            match change {
+                Change::Remove(key) if key.family == self.family => self.remove(key, &mut out),
+                Change::Put(key, plan) if key.family == self.family => {
+                    self.put(key, &plan.spec, &mut out);
+                }
+                Change::Node(node) => self.set_node(node, &mut out),
+                Change::Remove(_) | Change::Put(_, _) => {}
+            }
+        }
+        if !self.formers.is_empty() {
+            // What is still unclaimed is nobody's.
+            self.formers = Formers::default();
+            let mut taken: Vec<u32> = self.ports.values().map(|port| port.number).collect();
+            taken.sort_unstable();
+            self.numbers.restore(&taken);
+        }
+        out
+    }
+
+    /// Leaves a ServicePort out from now on, because the kernel refuses it.
+    pub(super) fn leave_out(&mut self, key: &Arc<PortKey>, reason: String) {
+        let mut out = Vec::new();
+        self.remove(key, &mut out);
+        self.unservable.insert(Arc::clone(key), reason);
+    }
+
+    /// What cannot be served, as things stand.
+    pub(super) fn rejections(&self) -> impl Iterator<Item = Rejection> {
+        self.unservable
+            .iter()
+            .map(|(key, reason)| about(key, reason.clone()))
+    }
+
+    /// What is done otherwise than a ServicePort asks, as things stand.
+    pub(super) fn concessions(&self) -> impl Iterator<Item = Rejection> {
+        self.ports
+            .iter()
+            .filter_map(|(key, port)| Some(about(key, concession(&port.spec)?)))
+    }
+
+    fn put(&mut self, key: &Arc<PortKey>, spec: &Arc<ServiceSpec>, out: &mut Vec<Owned>) {
+        let unchanged = self.ports.get(key).is_some_and(|port| port.spec == *spec);
+        if unchanged {
+            return;
+        }
+        let old = self.ports.remove(key);
+        self.unservable.remove(key);
+        let new = self.arrange(key, spec, old.as_ref());
+        let elements = |port: &Port| port.elements(self.family, self.detects_pods);
+        let before = old.as_ref().map(elements).unwrap_or_default();
+        let after = new.as_ref().map(elements).unwrap_or_default();
+        let differences = differences(before, after);
+        self.count(old.as_ref(), new.as_ref().ok(), out);
+        let family = self.family;
+        let at_once = |element: &Element| {
+            let port = new.as_ref();
+            port.is_ok_and(|port| port.can_do_without(element, family))
+        };
+        self.emit(differences, &|_| Some(Arc::clone(key)), &at_once, out);
+        match new {
+            Ok(port) => {
+                self.ports.insert(Arc::clone(key), port);
+            }
+            Err(reason) => {
+                if let Some(old) = old {
+                    self.numbers.rest(self.condemned.last(), old.number);
+                }
+                self.unservable.insert(Arc::clone(key), reason);
+            }
+        }
+    }
+
+    fn arrange(
+        &mut self,
+        key: &PortKey,
+        spec: &Arc<ServiceSpec>,
+        old: Option<&Port>,
+    ) -> Result<Port, String> {
+        let timeout = match spec.affinity_seconds.filter(|seconds| *seconds > 0) {
+            Some(seconds) => Some(self.timeout(seconds)?),
+            None => None,
+        };
+        let (number, former) = match old {
+            Some(old) => (old.number, old.former()),
+            None => match self.formers.claim(spec, self.family) {
+                Some(found) => found,
+                None => {
+                    let number = self.numbers.take();
+                    let number =
+                        number.ok_or("more ServicePorts than nftables' tickets can number")?;
+                    (number, Default::default())
+                }
+            },
+        };
+        let port = Port::new(number, key, spec, timeout, former, self.detects_pods);
+        if port.is_err() && old.is_none() {
+            self.numbers.rest(self.condemned.last(), number);
+        }
+        port
+    }
+
+    fn remove(&mut self, key: &Arc<PortKey>, out: &mut Vec<Owned>) {
+        self.unservable.remove(key);
+        let Some(old) = self.ports.remove(key) else {
+            return;
+        };
+        let elements = old.elements(self.family, self.detects_pods);
+        let gone = elements.into_iter().map(Difference::Gone).collect();
+        self.count(Some(&old), None, out);
+        self.emit(gone, &|_| Some(Arc::clone(key)), &|_| false, out);
+        self.numbers.rest(self.condemned.last(), old.number);
+    }
+
+    fn timeout(&mut self, seconds: u32) -> Result<u8, String> {
+        if let Some(index) = self.timeouts.get(&seconds) {
+            return Ok(*index);
+        }
+        let index =
+            (0..Ticket::TIMEOUTS).find(|index| !self.timeouts.values().any(|taken| taken == index));
+        let index = index.ok_or_else(|| {
+            format!(
+                "sessionAffinityConfig.clientIP.timeoutSeconds: {seconds} is one more than the {} different ones \
+                 that nftables serves",
+                Ticket::TIMEOUTS
+            )
+        })?;
+        self.timeouts.insert(seconds, index);
+        Ok(index)
+    }
+
+    /// The affinity timeouts that need chains, with their indexes.
+    pub(super) const fn timeouts(&self) -> &BTreeMap<u32, u8> {
+        &self.timeouts
+    }
+
+    /// Counts who shares an address; the first one adds the element, the last one condemns it.
+    fn count(&mut self, old: Option<&Port>, new: Option<&Port>, out: &mut Vec<Owned>) {
+        let cluster_ips = |port: &Port| port.cluster_ips().collect::<Vec<IpAddr>>();
+        let mut differences = Vec::new();
+        for (set, counts, old, new) in [
+            (
+                Set::ClusterIps,
+                &mut self.cluster_ips,
+                old.map(cluster_ips),
+                new.map(cluster_ips),
+            ),
+            (
+                Set::Hairpins,
+                &mut self.hairpins,
+                old.map(Port::hairpins),
+                new.map(Port::hairpins),
+            ),
+        ] {
+            for address in new.into_iter().flatten() {
+                let count = counts.entry(address).or_default();
+                *count = count.saturating_add(1);
+                if *count == 1 {
+                    differences.push(Difference::Added(shared(set, address)));
+                }
+            }
+            for address in old.into_iter().flatten() {
+                let Some(count) = counts.get_mut(&address) else {
+                    continue;
+                };
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    counts.remove(&address);
+                    differences.push(Difference::Gone(shared(set, address)));
+                }
+            }
+        }
+        self.emit(differences, &|_| None, &|_| false, out);
+    }
+
+    fn set_node(&mut self, node: &NodeSpec, out: &mut Vec<Owned>) {
+        let elements = self.node_elements(node);
+        let before = core::mem::replace(&mut self.node, elements.clone());
+        self.emit(differences(before, elements), &|_| None, &|_| false, out);
+    }
+
+    /// Where there is no pod detection, nobody is known to be no pod.
+    fn node_elements(&mut self, node: &NodeSpec) -> Vec<Element> {
+        let own = |prefixes: &[Prefix]| -> Vec<Prefix> {
+            let own = prefixes.iter().copied();
+            let own: Vec<Prefix> = own
+                .filter(|prefix| Family::of(prefix.address()) == self.family)
+                .collect();
+            merged(&own)
+        };
+        let pods = own(&node.pod_prefixes);
+        self.detects_pods = !pods.is_empty();
+        let everybody = match self.family {
+            Family::Ipv4 => Prefix::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+            Family::Ipv6 => Prefix::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+        };
+        let direct = if pods.is_empty() {
+            everybody.into_iter().collect()
+        } else {
+            pods.clone()
+        };
+        let mut elements = Vec::new();
+        for (set, prefixes) in [
+            (Set::Pods, pods),
+            (Set::Direct, direct),
+            (Set::ServiceRanges, own(&node.service_prefixes)),
+        ] {
+            elements.extend(prefixes.into_iter().map(|prefix| {
+                let (first, last) = ends(prefix);
+                Element {
+                    end: Some(Bytes::new().address(last)),
+                    ..Element::new(set, Bytes::new().address(first))
+                }
+            }));
+        }
+        sort(&mut elements);
+        elements
+    }
+
+    /// Turns differences into operations: first what others lead to, then what leads there, then what nobody can
+    /// miss. The rest is condemned. Ranges that go make room for those that come.
+    fn emit(
+        &mut self,
+        differences: Vec<Difference>,
+        owner: &dyn Fn(&Element) -> Option<Arc<PortKey>>,
+        at_once: &dyn Fn(&Element) -> bool,
+        out: &mut Vec<Owned>,
+    ) {
+        let [mut room, mut prepared, mut leading, mut gone] = [const { Vec::new() }; 4];
+        for difference in differences {
+            match difference {
+                Difference::Added(element) => {
+                    let before = self.condemned.pardon(&element);
+                    if before
+                        .as_ref()
+                        .is_some_and(|before| before.data == element.data)
+                    {
+                        continue;
+                    }
+                    if element.set == Set::Allowed {
+                        let beside = self.condemned.take_beside(&element).into_iter();
+                        room.extend(beside.map(Operation::Delete));
+                    }
+                    let list = if leads(element.set) {
+                        &mut leading
+                    } else {
+                        &mut prepared
+                    };
+                    list.extend(before.map(Operation::Delete));
+                    list.push(Operation::Add(element));
+                }
+                Difference::Changed(before, after) => {
+                    leading.extend([Operation::Delete(before), Operation::Add(after)]);
+                }
+                Difference::Gone(element) => {
+                    let node = matches!(element.set, Set::Pods | Set::Direct | Set::ServiceRanges);
+                    let at_once = at_once(&element);
+                    if node || at_once && element.set == Set::Allowed {
+                        room.push(Operation::Delete(element));
+                    } else if at_once || matches!(element.set, Set::Services | Set::Guarded) {
+                        gone.push(Operation::Delete(element));
+                    } else {
+                        self.condemned.add(element);
+                    }
+                }
+            }
+        }
+        let all = [room, prepared, leading, gone].into_iter().flatten();
+        out.extend(all.map(|operation| Owned {
+            owner: owner(operation.element()),
+            operation,
+        }));
+    }
+
+    /// What is condemned now: [`Ruleset::retire`] takes it some time after all operations so far are committed.
+    pub(super) const fn condemned(&self) -> Sequence {
+        self.condemned.last()
+    }
+
+    /// Is nothing to be deleted later?
+    pub(super) fn is_settled(&self) -> bool {
+        self.condemned.is_empty()
+    }
+
+    /// Deletes what has been condemned long enough.
+    pub(super) fn retire(&mut self, until: Sequence) -> Vec<Owned> {
+        self.numbers.release(until);
+        let due = self.condemned.take(until).into_iter();
+        due.map(|element| Owned {
+            operation: Operation::Delete(element),
+            owner: None,
+        })
+        .collect()
+    }
+
+    /// Everything that is wanted, sorted by set and key, with its owners.
+    pub(super) fn elements(&self) -> Vec<(Element, Option<Arc<PortKey>>)> {
+        let mut all = Vec::new();
+        for (key, port) in &self.ports {
+            let own = port.elements(self.family, self.detects_pods);
+            all.extend(
+                own.into_iter()
+                    .map(|element| (element, Some(Arc::clone(key)))),
+            );
+        }
+        let cluster_ips = self
+            .cluster_ips
+            .keys()
+            .map(|ip| shared(Set::ClusterIps, *ip));
+        let hairpins = self.hairpins.keys().map(|ip| shared(Set::Hairpins, *ip));
+        let node = self.node.iter().cloned();
+        all.extend(
+            cluster_ips
+                .chain(hairpins)
+                .chain(node)
+                .map(|element| (element, None)),
+        );
+        all.sort_unstable_by(|(one, _), (other, _)| order(one, other));
+        all
+    }
+
+    /// Takes over a table with these elements, sorted: ServicePorts that it serves already keep their places.
+    pub(super) fn adopt(&mut self, elements: &[Element], timeouts: BTreeMap<u32, u8>) {
+        self.timeouts = timeouts;
+        self.formers = Formers::read(elements, self.family);
+        self.numbers.restore(&self.formers.numbers());
+    }
+
+    /// What is to be done so that a table with these elements, sorted, becomes this one.
+    pub(super) fn repair(&mut self, elements: Vec<Element>) -> Vec<Owned> {
+        self.condemned.retain(|condemned| {
+            elements
+                .binary_search_by(|element| order(element, condemned))
+                .is_ok()
+        });
+        let wanted = self.elements();
+        let owned = wanted.iter().filter_map(|(element, owner)| {
+            Some(((element.set, element.key), Arc::clone(owner.as_ref()?)))
+        });
+        let owners: BTreeMap<(Set, Bytes), Arc<PortKey>> = owned.collect();
+        let wanted = wanted.into_iter().map(|(element, _)| element).collect();
+        let mut differences = differences(elements, wanted);
+        differences.retain(
+            |one| !matches!(one, Difference::Gone(element) if self.condemned.holds(element)),
+        );
+        let mut out = Vec::new();
+        let owner = |element: &Element| owners.get(&(element.set, element.key)).cloned();
+        self.emit(
+            differences,
+            &owner,
+            &|element| element.set == Set::Allowed,
+            &mut out,
+        );
+        out
+    }
+}
+
+/// What is to be said of a ServicePort.
+fn about(key: &PortKey, rule: String) -> Rejection {
+    Rejection {
+        object: format!("Service {}", key.service()),
+        field: format!(
+            "spec.ports[name={},protocol={}]",
+            key.port_name, key.protocol
+        ),
+        rule,
+    }
+}
+
+/// Does it lead packets to what other sets hold?
+const fn leads(set: Set) -> bool {
+    matches!(set, Set::Services | Set::WithoutEndpoints | Set::Guarded)
+}
+
+/// An element that several ServicePorts may need.
+fn shared(set: Set, address: IpAddr) -> Element {
+    let key = Bytes::new().address(address);
+    if set == Set::Hairpins {
+        Element::new(set, key.address(address))
+    } else {
+        Element::new(set, key)
+    }
+}
