@@ -15,6 +15,15 @@ pub(super) enum Difference {
     Gone(Element),
 }
 
+impl Difference {
+    /// The element as it is afterwards, or was.
+    pub(super) const fn element(&self) -> &Element {
+        match self {
+            Self::Added(element) | Self::Changed(_, element) | Self::Gone(element) => element,
+        }
+    }
+}
+
 /// The differences between two lists that are sorted by [`order`]. Comments are no difference.
 pub(super) fn differences(before: Vec<Element>, after: Vec<Element>) -> Vec<Difference> {
     let mut differences = Vec::new();

@@ -8,6 +8,7 @@ mod bytes;
 mod command;
 mod condemned;
 mod diff;
+mod edits;
 mod element;
 #[cfg(all(feature = "netlink", target_os = "linux"))]
 mod features;

@@ -168,16 +168,26 @@ impl Port {
         Ticket::new(self.number, set).with(self.choice(set))
     }
 
-    /// Can this former element go while packets are on their way to it? A slot or an endpoint can if its set has
-    /// others: there is a way on from each lookup that fails. A range can if its frontend is still guarded.
+    /// Can this former element go while packets are on their way to it?
+    ///
+    /// A slot or an endpoint can if its set has others: there is a way on from each lookup that fails. What is said
+    /// of a frontend can while it is served: packets then get what is said now.
     pub(super) fn can_do_without(&self, element: &Element, family: Family) -> bool {
-        if element.set == Set::Allowed {
-            let mut guarded = self.spec.frontends.iter();
-            return guarded.any(|one| {
+        let served = || {
+            self.spec.frontends.iter().any(|one| {
                 let place = place(one, self.spec.protocol);
-                !one.source_ranges.is_empty()
-                    && element.key.as_slice().starts_with(place.as_slice())
-            });
+                let guarded = element.set != Set::Allowed || !one.source_ranges.is_empty();
+                guarded && element.key.as_slice().starts_with(place.as_slice())
+            })
+        };
+        if matches!(
+            element.set,
+            Set::Masqueraded | Set::NodeMasqueraded | Set::Allowed
+        ) {
+            return served();
+        }
+        if element.set == Set::WithoutEndpoints {
+            return !served();
         }
         let sticky = matches!(element.set, Set::StickySlots | Set::StickyEndpoints);
         if !sticky && element.set != Set::Slots {

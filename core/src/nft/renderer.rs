@@ -1,7 +1,8 @@
 //! One node's plan as a ruleset, without a kernel.
 
 use super::condemned::Sequence;
-use super::ruleset::{Owned, Ruleset};
+use super::edits::Owned;
+use super::ruleset::Ruleset;
 use super::skeleton::Skeleton;
 use super::text::family_name;
 use super::{Element, Operation, Options, Transaction};

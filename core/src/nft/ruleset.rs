@@ -2,6 +2,7 @@
 
 use super::condemned::{Condemned, Sequence};
 use super::diff::{Difference, differences, order, sort};
+use super::edits::{Edits, Owned};
 use super::former::Formers;
 use super::numbers::Numbers;
 use super::port::{Port, concession, ends, merged};
@@ -17,19 +18,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One operation and whose it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owned {
-    pub(super) operation: Operation,
-    /// The ServicePort; `None` for what several share, and for the node's own.
-    pub(super) owner: Option<Arc<PortKey>>,
-}
-
 /// What one family's table is to hold.
-///
-/// Operations come out in an order in which each prefix of them leaves a table that serves: what others lead to
-/// is added before, and deleted long after. An element whose data changes is deleted and added by two operations
-/// beside each other, which belong into one transaction.
 #[derive(Debug)]
 pub(super) struct Ruleset {
     family: Family,
@@ -44,6 +33,8 @@ pub(super) struct Ruleset {
     node: Vec<Element>,
     detects_pods: bool,
     condemned: Condemned,
+    /// Numbers whose elements are about to be condemned.
+    given_up: Vec<u32>,
     /// What the table held of ServicePorts before this process.
     formers: Formers,
     /// Left out, and why.
@@ -52,21 +43,21 @@ pub(super) struct Ruleset {
 
 impl Ruleset {
     pub(super) fn new(family: Family) -> Self {
-        let mut ruleset = Self {
+        Self {
             family,
             ports: BTreeMap::new(),
             numbers: Numbers::default(),
             cluster_ips: BTreeMap::new(),
             hairpins: BTreeMap::new(),
             timeouts: BTreeMap::new(),
+            // The first changes that a reader is given name the node.
             node: Vec::new(),
             detects_pods: false,
             condemned: Condemned::default(),
+            given_up: Vec::new(),
             formers: Formers::default(),
             unservable: BTreeMap::new(),
-        };
-        ruleset.node = ruleset.node_elements(&NodeSpec::default());
-        ruleset
+        }
     }
 
     pub(super) const fn family(&self) -> Family {
@@ -75,7 +66,7 @@ impl Ruleset {
 
     /// Follows changes of the plan; returns what is to be done now. Costs O(the ServicePorts that change).
     pub(super) fn apply(&mut self, changes: &Changes) -> Vec<Owned> {
-        let mut out = Vec::new();
+        let mut out = Edits::default();
         if changes.full {
             let named = changes.changes.iter().filter_map(|change| match change {
                 Change::Put(key, _) => Some(key),
@@ -106,13 +97,12 @@ impl Ruleset {
             taken.sort_unstable();
             self.numbers.restore(&taken);
         }
-        out
+        self.emit(out)
     }
 
     /// Leaves a ServicePort out from now on, because the kernel refuses it.
     pub(super) fn leave_out(&mut self, key: &Arc<PortKey>, reason: String) {
-        let mut out = Vec::new();
-        self.remove(key, &mut out);
+        self.remove(key, &mut Edits::default());
         self.unservable.insert(Arc::clone(key), reason);
     }
 
@@ -130,7 +120,7 @@ impl Ruleset {
             .filter_map(|(key, port)| Some(about(key, concession(&port.spec)?)))
     }
 
-    fn put(&mut self, key: &Arc<PortKey>, spec: &Arc<ServiceSpec>, out: &mut Vec<Owned>) {
+    fn put(&mut self, key: &Arc<PortKey>, spec: &Arc<ServiceSpec>, out: &mut Edits) {
         let unchanged = self.ports.get(key).is_some_and(|port| port.spec == *spec);
         if unchanged {
             return;
@@ -148,14 +138,14 @@ impl Ruleset {
             let port = new.as_ref();
             port.is_ok_and(|port| port.can_do_without(element, family))
         };
-        self.emit(differences, &|_| Some(Arc::clone(key)), &at_once, out);
+        out.extend(differences, Some(key), at_once);
         match new {
             Ok(port) => {
                 self.ports.insert(Arc::clone(key), port);
             }
             Err(reason) => {
                 if let Some(old) = old {
-                    self.numbers.rest(self.condemned.last(), old.number);
+                    self.given_up.push(old.number);
                 }
                 self.unservable.insert(Arc::clone(key), reason);
             }
@@ -186,12 +176,12 @@ impl Ruleset {
         };
         let port = Port::new(number, key, spec, timeout, former, self.detects_pods);
         if port.is_err() && old.is_none() {
-            self.numbers.rest(self.condemned.last(), number);
+            self.given_up.push(number);
         }
         port
     }
 
-    fn remove(&mut self, key: &Arc<PortKey>, out: &mut Vec<Owned>) {
+    fn remove(&mut self, key: &Arc<PortKey>, out: &mut Edits) {
         self.unservable.remove(key);
         let Some(old) = self.ports.remove(key) else {
             return;
@@ -199,8 +189,9 @@ impl Ruleset {
         let elements = old.elements(self.family, self.detects_pods);
         let gone = elements.into_iter().map(Difference::Gone).collect();
         self.count(Some(&old), None, out);
-        self.emit(gone, &|_| Some(Arc::clone(key)), &|_| false, out);
-        self.numbers.rest(self.condemned.last(), old.number);
+        let at_once = |element: &Element| element.set == Set::WithoutEndpoints;
+        out.extend(gone, Some(key), at_once);
+        self.given_up.push(old.number);
     }
 
     fn timeout(&mut self, seconds: u32) -> Result<u8, String> {
@@ -226,7 +217,7 @@ impl Ruleset {
     }
 
     /// Counts who shares an address; the first one adds the element, the last one condemns it.
-    fn count(&mut self, old: Option<&Port>, new: Option<&Port>, out: &mut Vec<Owned>) {
+    fn count(&mut self, old: Option<&Port>, new: Option<&Port>, out: &mut Edits) {
         let cluster_ips = |port: &Port| port.cluster_ips().collect::<Vec<IpAddr>>();
         let mut differences = Vec::new();
         for (set, counts, old, new) in [
@@ -261,13 +252,13 @@ impl Ruleset {
                 }
             }
         }
-        self.emit(differences, &|_| None, &|_| false, out);
+        out.extend(differences, None, |_| false);
     }
 
-    fn set_node(&mut self, node: &NodeSpec, out: &mut Vec<Owned>) {
+    fn set_node(&mut self, node: &NodeSpec, out: &mut Edits) {
         let elements = self.node_elements(node);
         let before = core::mem::replace(&mut self.node, elements.clone());
-        self.emit(differences(before, elements), &|_| None, &|_| false, out);
+        out.extend(differences(before, elements), None, |_| false);
     }
 
     /// Where there is no pod detection, nobody is known to be no pod.
@@ -308,59 +299,14 @@ impl Ruleset {
         elements
     }
 
-    /// Turns differences into operations: first what others lead to, then what leads there, then what nobody can
-    /// miss. The rest is condemned. Ranges that go make room for those that come.
-    fn emit(
-        &mut self,
-        differences: Vec<Difference>,
-        owner: &dyn Fn(&Element) -> Option<Arc<PortKey>>,
-        at_once: &dyn Fn(&Element) -> bool,
-        out: &mut Vec<Owned>,
-    ) {
-        let [mut room, mut prepared, mut leading, mut gone] = [const { Vec::new() }; 4];
-        for difference in differences {
-            match difference {
-                Difference::Added(element) => {
-                    let before = self.condemned.pardon(&element);
-                    if before
-                        .as_ref()
-                        .is_some_and(|before| before.data == element.data)
-                    {
-                        continue;
-                    }
-                    if element.set == Set::Allowed {
-                        let beside = self.condemned.take_beside(&element).into_iter();
-                        room.extend(beside.map(Operation::Delete));
-                    }
-                    let list = if leads(element.set) {
-                        &mut leading
-                    } else {
-                        &mut prepared
-                    };
-                    list.extend(before.map(Operation::Delete));
-                    list.push(Operation::Add(element));
-                }
-                Difference::Changed(before, after) => {
-                    leading.extend([Operation::Delete(before), Operation::Add(after)]);
-                }
-                Difference::Gone(element) => {
-                    let node = matches!(element.set, Set::Pods | Set::Direct | Set::ServiceRanges);
-                    let at_once = at_once(&element);
-                    if node || at_once && element.set == Set::Allowed {
-                        room.push(Operation::Delete(element));
-                    } else if at_once || matches!(element.set, Set::Services | Set::Guarded) {
-                        gone.push(Operation::Delete(element));
-                    } else {
-                        self.condemned.add(element);
-                    }
-                }
-            }
+    /// Turns a batch into operations.
+    fn emit(&mut self, edits: Edits) -> Vec<Owned> {
+        let operations = edits.into_operations(&mut self.condemned);
+        let sequence = self.condemned.last();
+        for number in self.given_up.drain(..) {
+            self.numbers.rest(sequence, number);
         }
-        let all = [room, prepared, leading, gone].into_iter().flatten();
-        out.extend(all.map(|operation| Owned {
-            owner: owner(operation.element()),
-            operation,
-        }));
+        operations
     }
 
     /// What is condemned now: [`Ruleset::retire`] takes it some time after all operations so far are committed.
@@ -434,15 +380,15 @@ impl Ruleset {
         differences.retain(
             |one| !matches!(one, Difference::Gone(element) if self.condemned.holds(element)),
         );
-        let mut out = Vec::new();
-        let owner = |element: &Element| owners.get(&(element.set, element.key)).cloned();
-        self.emit(
-            differences,
-            &owner,
-            &|element| element.set == Set::Allowed,
-            &mut out,
-        );
-        out
+        let mut edits = Edits::default();
+        for difference in differences {
+            let element = difference.element();
+            let owner = owners.get(&(element.set, element.key));
+            edits.extend(Vec::from([difference]), owner, |gone| {
+                gone.set == Set::Allowed
+            });
+        }
+        self.emit(edits)
     }
 }
 
@@ -456,11 +402,6 @@ fn about(key: &PortKey, rule: String) -> Rejection {
         ),
         rule,
     }
-}
-
-/// Does it lead packets to what other sets hold?
-const fn leads(set: Set) -> bool {
-    matches!(set, Set::Services | Set::WithoutEndpoints | Set::Guarded)
 }
 
 /// An element that several ServicePorts may need.

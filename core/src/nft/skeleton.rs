@@ -367,57 +367,31 @@ impl Skeleton<'_> {
         } = options;
         let guard_priority = dnat_priority.saturating_sub(10);
         let mut text = format!("table {ip} {} {{\n", options.table);
+        let guard = "ct state new jump guard";
+        let refuse = "ct state new jump refuse";
+        let translate = "jump services";
+        let source = "ct status dnat jump source";
         for (chain, kind, hook, priority, rule) in [
             (
                 "prerouting-guard",
                 "filter",
                 "prerouting",
                 &guard_priority,
-                "ct state new jump guard",
+                guard,
             ),
-            (
-                "output-guard",
-                "filter",
-                "output",
-                &guard_priority,
-                "ct state new jump guard",
-            ),
-            (
-                "prerouting",
-                "nat",
-                "prerouting",
-                dnat_priority,
-                "jump services",
-            ),
-            ("output", "nat", "output", dnat_priority, "jump services"),
-            (
-                "input-refuse",
-                "filter",
-                "input",
-                filter_priority,
-                "ct state new jump refuse",
-            ),
+            ("output-guard", "filter", "output", &guard_priority, guard),
+            ("prerouting", "nat", "prerouting", dnat_priority, translate),
+            ("output", "nat", "output", dnat_priority, translate),
+            ("input-refuse", "filter", "input", filter_priority, refuse),
             (
                 "forward-refuse",
                 "filter",
                 "forward",
                 filter_priority,
-                "ct state new jump refuse",
+                refuse,
             ),
-            (
-                "output-refuse",
-                "filter",
-                "output",
-                filter_priority,
-                "ct state new jump refuse",
-            ),
-            (
-                "postrouting",
-                "nat",
-                "postrouting",
-                snat_priority,
-                "ct status dnat jump source",
-            ),
+            ("output-refuse", "filter", "output", filter_priority, refuse),
+            ("postrouting", "nat", "postrouting", snat_priority, source),
         ] {
             let _ = writeln!(
                 text,

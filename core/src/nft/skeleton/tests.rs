@@ -1,19 +1,63 @@
 use super::*;
+use alloc::collections::BTreeSet;
+
+/// Names that follow a word in the text, up to a blank, comma or line's end.
+fn after<'a>(text: &'a str, word: &str) -> BTreeSet<&'a str> {
+    let parts = text.split(word).skip(1);
+    let names = parts.filter_map(|part| part.split([' ', '\n', ',', '.']).next());
+    names.collect()
+}
 
 #[test]
-fn print_it() {
-    extern crate std;
+fn chains_go_to_chains_that_there_are_and_every_chain_is_gone_to() {
+    let options = Options::default();
     for family in [Family::Ipv4, Family::Ipv6] {
-        let options = Options::default();
         let skeleton = Skeleton {
             options: &options,
             family,
         };
-        std::println!(
-            "{}{}{}",
+        let all = [
             skeleton.body(),
-            skeleton.sticky(10800, 0),
-            skeleton.hooks()
-        );
+            skeleton.sticky(10_800, 0),
+            skeleton.hooks(),
+        ]
+        .concat();
+        let chains = after(&all, "  chain ");
+        let named: BTreeSet<&str> = after(&all, "goto ")
+            .union(&after(&all, "jump "))
+            .copied()
+            .collect();
+        assert!(named.is_subset(&chains), "{:?}", named.difference(&chains));
+        let hooks = after(&skeleton.hooks(), "  chain ").len();
+        // The hooks, and the chain that only names the layout.
+        assert_eq!(chains.len(), named.len() + hooks + 1);
+        assert_eq!(after(&all, "  chain layout-").len(), 1);
     }
+}
+
+#[test]
+fn the_layout_has_another_name_when_anything_in_it_is_different() {
+    let layout = |options: &Options, family| Skeleton { options, family }.layout();
+    let options = Options::default();
+    let other = Options {
+        affinity_clients: 7,
+        ..Options::default()
+    };
+    let name = layout(&options, Family::Ipv4);
+    assert!(name.starts_with("layout-") && name.len() == 23, "{name}");
+    assert_eq!(name, layout(&options.clone(), Family::Ipv4));
+    assert_ne!(name, layout(&other, Family::Ipv4));
+    assert_ne!(name, layout(&options, Family::Ipv6));
+}
+
+#[test]
+fn the_number_of_rules_is_constant() {
+    let options = Options::default();
+    let skeleton = Skeleton {
+        options: &options,
+        family: Family::Ipv4,
+    };
+    let lines = |text: String| text.lines().count();
+    assert!(lines(skeleton.body()) < 520, "{}", lines(skeleton.body()));
+    assert!(lines(skeleton.sticky(10_800, 0)) < 50);
 }

@@ -1,0 +1,195 @@
+//! A kernel for one test: a thread in a network namespace of its own, forwarding between everybody through one TUN.
+//! What is written comes from outside or from pods; what the kernel made of it can be read when the write returns.
+#![expect(unsafe_code, reason = "unshare, which std does not offer")]
+
+use core::net::IpAddr;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::process::Command;
+use std::thread;
+
+use portolan::driver::{Tun, TunOptions};
+
+/// Runs a test in a new network namespace, or says that it was skipped and why.
+pub(crate) fn in_namespace(name: &str, test: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        let within = scope.spawn(|| {
+            // SAFETY: takes a number; changes only the namespace of this thread, which ends with the test.
+            if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+                let error = io::Error::last_os_error();
+                eprintln!("SKIPPED {name}: no network namespace: unshare(CLONE_NEWNET): {error}");
+                return;
+            }
+            if let Err(error) = fs::metadata("/dev/net/tun") {
+                eprintln!("SKIPPED {name}: /dev/net/tun: {error}");
+                return;
+            }
+            if Command::new("nft").arg("--version").output().is_err() {
+                eprintln!("SKIPPED {name}: needs nft (Debian package nftables)");
+                return;
+            }
+            test();
+        });
+        if let Err(panic) = within.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+/// The namespace's only link.
+pub(crate) struct Wire {
+    _tun: Tun,
+    file: File,
+}
+
+/// What the kernel made of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// Nothing came.
+    Nothing,
+    /// It went on as it was.
+    Same,
+    /// ICMP port unreachable to its sender.
+    Rejected,
+    /// It went on with these addresses and this destination port.
+    Sent {
+        source: IpAddr,
+        destination: IpAddr,
+        port: u16,
+    },
+}
+
+const SYSCTLS: [(&str, &str); 13] = [
+    ("net/ipv4/ip_forward", "1"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+    ("net/ipv6/conf/all/accept_dad", "0"),
+    ("net/ipv6/conf/default/accept_dad", "0"),
+    // The node's own connections begin outside, too, so that they can be seen.
+    ("net/ipv4/conf/all/accept_local", "1"),
+    ("net/ipv4/conf/all/rp_filter", "0"),
+    ("net/ipv4/conf/default/rp_filter", "0"),
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/default/send_redirects", "0"),
+    ("net/ipv4/icmp_ratelimit", "0"),
+    ("net/ipv4/icmp_msgs_per_sec", "1000000"),
+    ("net/ipv4/icmp_msgs_burst", "1000000"),
+    ("net/ipv6/icmp/ratelimit", "0"),
+];
+
+impl Wire {
+    /// A node with these addresses that forwards.
+    pub(crate) fn new(addresses: &[IpAddr]) -> Self {
+        for (name, value) in SYSCTLS {
+            fs::write(format!("/proc/sys/{name}"), value).expect(name);
+        }
+        let options = TunOptions {
+            offload: false,
+            up: true,
+            ..TunOptions::new("ptl0")
+        };
+        let tun = Tun::open(&options).expect("the TUN opens");
+        let descriptor = tun.descriptors().next().expect("a queue");
+        let file = File::from(descriptor.try_clone_to_owned().expect("a duplicate"));
+        ip("link set lo up");
+        for address in addresses {
+            match address {
+                IpAddr::V4(v4) => ip(&format!("addr add {v4}/32 dev ptl0")),
+                IpAddr::V6(v6) => ip(&format!("-6 addr add {v6}/128 dev ptl0 nodad")),
+            }
+        }
+        ip("route add default dev ptl0");
+        ip("-6 route add default dev ptl0");
+        let mut wire = Self { _tun: tun, file };
+        // What the kernel says of itself when a link comes up.
+        thread::sleep(core::time::Duration::from_millis(20));
+        while wire.read().is_some() {}
+        wire
+    }
+
+    fn read(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; 2048];
+        match self.file.read(&mut bytes) {
+            Ok(len) => {
+                bytes.truncate(len);
+                Some(bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => panic!("reading the TUN: {error}"),
+        }
+    }
+
+    /// Sends a packet through the kernel.
+    pub(crate) fn send(&mut self, packet: &[u8]) -> Made {
+        self.file.write_all(packet).expect("the TUN takes it");
+        while let Some(out) = self.read() {
+            if let Some(made) = judge(packet, &out) {
+                return made;
+            }
+        }
+        Made::Nothing
+    }
+}
+
+/// What `out` is to `packet`; `None` if it has nothing to do with it.
+fn judge(packet: &[u8], out: &[u8]) -> Option<Made> {
+    let (sent, came) = (Ends::of(packet)?, Ends::of(out)?);
+    let unreachable = match (out[0] >> 4, came.protocol) {
+        (4, 1) => out[20..22] == [3, 3],
+        (6, 58) => out[40..42] == [1, 4],
+        _ => false,
+    };
+    if unreachable && came.destination == sent.source {
+        return Some(Made::Rejected);
+    }
+    if came.protocol != sent.protocol || out.len() != packet.len() {
+        return None;
+    }
+    let same = came.source == sent.source
+        && came.destination == sent.destination
+        && came.port == sent.port;
+    Some(if same {
+        Made::Same
+    } else {
+        Made::Sent {
+            source: came.source,
+            destination: came.destination,
+            port: came.port,
+        }
+    })
+}
+
+struct Ends {
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    port: u16,
+}
+
+impl Ends {
+    fn of(packet: &[u8]) -> Option<Self> {
+        let octets = |at: usize| <[u8; 4]>::try_from(&packet[at..at + 4]).expect("four bytes");
+        let wide = |at: usize| <[u8; 16]>::try_from(&packet[at..at + 16]).expect("sixteen bytes");
+        let (source, destination, protocol, transport): (IpAddr, IpAddr, _, _) =
+            match packet.first()? >> 4 {
+                4 => (octets(12).into(), octets(16).into(), packet[9], 20),
+                _ => (wide(8).into(), wide(24).into(), packet[6], 40),
+            };
+        let port = packet.get(transport + 2..transport + 4)?;
+        Some(Self {
+            source,
+            destination,
+            protocol,
+            port: u16::from_be_bytes([port[0], port[1]]),
+        })
+    }
+}
+
+fn ip(arguments: &str) {
+    let mut command = Command::new("ip");
+    let output = command
+        .args(arguments.split(' '))
+        .output()
+        .expect("ip runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {arguments}: {said}");
+}

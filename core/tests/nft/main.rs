@@ -1,0 +1,5 @@
+//! The kernel's tables, with real packets: each test has a network namespace of its own.
+
+mod agreement;
+mod generate;
+mod kernel;
