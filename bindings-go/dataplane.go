@@ -2,12 +2,10 @@
 
 package portolan
 
-// #include <stdlib.h>
 // #include "portolan.h"
 import "C"
 
 import (
-	"fmt"
 	"math"
 	"unsafe"
 )
@@ -19,30 +17,51 @@ type Dataplane struct {
 	node   *Node
 }
 
-// NewDataplane makes a dataplane that this node fills, and takes all its memory. The seed is the key of every hash:
-// take it from crypto/rand and keep it secret.
-func (n *Node) NewDataplane(limits Limits, seed [16]byte) (*Dataplane, error) {
-	var wanted C.portolan_limits
+// toC fills what is 0 with the defaults of a node.
+func (l Limits) toC() (wanted C.portolan_limits, err error) {
 	if err := check(C.portolan_limits_init(&wanted, C.uint32_t(unsafe.Sizeof(wanted))), nil); err != nil {
-		return nil, err
+		return wanted, err
 	}
 	for _, limit := range []struct {
 		to   *C.uint32_t
 		from uint32
 	}{
-		{&wanted.connections_ipv4, limits.ConnectionsIPv4},
-		{&wanted.connections_ipv6, limits.ConnectionsIPv6},
-		{&wanted.services, limits.Services},
-		{&wanted.frontends, limits.Frontends},
-		{&wanted.endpoints, limits.Endpoints},
-		{&wanted.source_ranges, limits.SourceRanges},
-		{&wanted.affinities, limits.Affinities},
-		{&wanted.fragments, limits.Fragments},
-		{&wanted.workers, limits.Workers},
+		{&wanted.connections_ipv4, l.ConnectionsIPv4},
+		{&wanted.connections_ipv6, l.ConnectionsIPv6},
+		{&wanted.services, l.Services},
+		{&wanted.frontends, l.Frontends},
+		{&wanted.endpoints, l.Endpoints},
+		{&wanted.source_ranges, l.SourceRanges},
+		{&wanted.affinities, l.Affinities},
+		{&wanted.fragments, l.Fragments},
+		{&wanted.workers, l.Workers},
+		{&wanted.hash_buckets, l.HashBuckets},
 	} {
 		if limit.from != 0 {
 			*limit.to = C.uint32_t(limit.from)
 		}
+	}
+	return wanted, nil
+}
+
+// Memory is how many bytes a dataplane of these limits takes. Nothing is allocated.
+func (l Limits) Memory() (bytes uint64, err error) {
+	wanted, err := l.toC()
+	if err != nil {
+		return 0, err
+	}
+	var number C.uint64_t
+	var said *C.portolan_error
+	err = check(C.portolan_memory_required(&wanted, &number, &said), said)
+	return uint64(number), err
+}
+
+// NewDataplane makes a dataplane that this node fills, and takes all its memory. The seed is the key of every hash:
+// take it from crypto/rand and keep it secret.
+func (n *Node) NewDataplane(limits Limits, seed [16]byte) (*Dataplane, error) {
+	wanted, err := limits.toC()
+	if err != nil {
+		return nil, err
 	}
 	var pointer *C.portolan_dataplane
 	var said *C.portolan_error
@@ -100,6 +119,8 @@ func (d *Dataplane) Stats() (stats Stats, err error) {
 			ConnectionsIPv4: uint64(c.connections_ipv4), ConnectionsIPv6: uint64(c.connections_ipv6),
 			Services: uint64(c.services), Frontends: uint64(c.frontends),
 			Endpoints: uint64(c.endpoints), SourceRanges: uint64(c.source_ranges),
+			HashBuckets: uint64(c.hash_buckets), Affinities: uint64(c.affinities), Fragments: uint64(c.fragments),
+			EndedPackets: uint64(c.ended_packets), EndedBytes: uint64(c.ended_bytes),
 		}
 		for reason, count := range c.drops {
 			stats.Drops[reason] = uint64(count)
@@ -107,30 +128,6 @@ func (d *Dataplane) Stats() (stats Stats, err error) {
 		return nil
 	})
 	return stats, err
-}
-
-// Explain says in lines of text what would become of a packet, and why. It changes nothing.
-func (d *Dataplane) Explain(now int64, packet []byte) (words string, err error) {
-	err = d.handle.use(func(dataplane *C.portolan_dataplane) error {
-		for room := 1024; ; {
-			written := make([]byte, room)
-			var needed C.size_t
-			var said *C.portolan_error
-			bytes := (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(packet)))
-			to, capacity := text(written)
-			err := check(C.portolan_dataplane_explain_text(dataplane, C.uint64_t(now), bytes, C.size_t(len(packet)),
-				to, capacity, &needed, &said), said)
-			if err != nil {
-				return err
-			}
-			if int(needed) <= room {
-				words = string(written[:needed-1])
-				return nil
-			}
-			room = int(needed)
-		}
-	})
-	return words, err
 }
 
 // NewWorker makes a worker: one for each goroutine that moves packets. ErrLimit if Limits.Workers exist.
@@ -152,74 +149,3 @@ func (d *Dataplane) NewWorker() (*Worker, error) {
 
 // Close frees the dataplane; again has no effect. Its workers go on with the services that they have.
 func (d *Dataplane) Close() error { return d.handle.close() }
-
-// Worker moves bursts of packets. It is used by one goroutine at a time; another gets ErrBusy.
-type Worker struct {
-	handle *handle[*C.portolan_worker]
-}
-
-// Process moves the first count packets of frames: each descriptor gets a verdict, each packet to be forwarded or
-// answered is rewritten in place. now is a monotonic clock in nanoseconds. It allocates nothing.
-func (w *Worker) Process(now int64, frames *Frames, count int) error {
-	h := w.handle
-	h.mutex.RLock()
-	defer h.mutex.RUnlock()
-	f := frames.handle
-	f.mutex.RLock()
-	defer f.mutex.RUnlock()
-	if h.pointer == nil || f.pointer == nil {
-		return ErrClosed
-	}
-	if count < 0 || count > frames.count {
-		return fmt.Errorf("%w: count: %d of %d frames", ErrInvalid, count, frames.count)
-	}
-	base := unsafe.Pointer(f.pointer)
-	status := C.portolan_worker_process(h.pointer, C.uint64_t(now), (*C.uint8_t)(base),
-		C.size_t(frames.bytes), (*C.portolan_descriptor)(unsafe.Add(base, frames.bytes)),
-		C.uint32_t(unsafe.Sizeof(Descriptor{})), C.uint32_t(count))
-	if status == C.PORTOLAN_STATUS_OK {
-		return nil
-	}
-	return check(status, nil)
-}
-
-// Close frees the worker's place; again has no effect.
-func (w *Worker) Close() error { return w.handle.close() }
-
-// Frames are packets and their descriptors in memory that Go does not move or scan.
-type Frames struct {
-	handle             *handle[*byte]
-	count, size, bytes int
-}
-
-// NewFrames takes memory for count packets of size bytes each, and sets each descriptor's Offset and Capacity.
-func (d *Dataplane) NewFrames(count, size int) (*Frames, error) {
-	if count <= 0 || size <= 0 || size > math.MaxUint32/count-8 {
-		return nil, fmt.Errorf("%w: %d frames of %d bytes", ErrInvalid, count, size)
-	}
-	bytes := (count*size + 7) &^ 7 // descriptors stand behind, aligned
-	all := bytes + count*int(unsafe.Sizeof(Descriptor{}))
-	pointer := (*byte)(C.calloc(1, C.size_t(all)))
-	frames := &Frames{
-		newHandle(pointer, func(pointer *byte) { C.free(unsafe.Pointer(pointer)) }), count, size, bytes,
-	}
-	own(frames, frames.handle)
-	for i := range frames.Descriptors() {
-		descriptor := &frames.Descriptors()[i]
-		descriptor.Offset, descriptor.Capacity = uint32(i*size), uint32(size)
-	}
-	return frames, nil
-}
-
-// Frame is the memory of packet i; not to be used after Close.
-func (f *Frames) Frame(i int) []byte {
-	return unsafe.Slice(f.handle.pointer, f.bytes)[i*f.size : (i+1)*f.size : (i+1)*f.size]
-}
-
-// Descriptors are those of all packets; not to be used after Close.
-func (f *Frames) Descriptors() []Descriptor {
-	return unsafe.Slice((*Descriptor)(unsafe.Add(unsafe.Pointer(f.handle.pointer), f.bytes)), f.count)
-}
-
-// Close frees the memory; again has no effect.
-func (f *Frames) Close() error { return f.handle.close() }

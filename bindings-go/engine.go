@@ -3,8 +3,6 @@
 package portolan
 
 /*
-#cgo CFLAGS: -I${SRCDIR}/../include
-#cgo LDFLAGS: ${SRCDIR}/../target/release/libportolan.a -lm -lpthread -ldl
 #cgo noescape portolan_worker_process
 #cgo nocallback portolan_worker_process
 #include <stdlib.h>
@@ -72,6 +70,7 @@ func check(status C.portolan_status, said *C.portolan_error) error {
 		C.PORTOLAN_STATUS_STATE:    ErrState,
 		C.PORTOLAN_STATUS_LIMIT:    ErrLimit,
 		C.PORTOLAN_STATUS_MEMORY:   ErrMemory,
+		C.PORTOLAN_STATUS_SYSTEM:   ErrSystem,
 		C.PORTOLAN_STATUS_BUSY:     ErrBusy,
 		C.PORTOLAN_STATUS_POISONED: ErrPoisoned,
 		C.PORTOLAN_STATUS_PANICKED: ErrPoisoned,

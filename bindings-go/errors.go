@@ -22,6 +22,8 @@ var (
 	ErrLimit = errors.New("portolan: a limit is used up")
 	// ErrMemory: the memory that the limits ask for cannot be had.
 	ErrMemory = errors.New("portolan: the memory that the limits ask for cannot be had")
+	// ErrSystem: the operating system refused.
+	ErrSystem = errors.New("portolan: the operating system refused")
 	// ErrBusy: another goroutine is inside a call on the handle.
 	ErrBusy = errors.New("portolan: another goroutine is inside a call on this handle")
 	// ErrPoisoned: a call on the handle failed in an unforeseen way; it can only be closed.

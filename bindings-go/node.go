@@ -99,6 +99,84 @@ func (n *Node) Rejections() (rejections []Rejection, err error) {
 	return rejections, err
 }
 
+// SetEndpointTags gives endpoints at these addresses the host's own tags, as one generation: a descriptor of a packet to
+// or from such an endpoint carries its tag. Tags stay whatever objects come and go; 0 takes one back.
+func (n *Node) SetEndpointTags(tags map[netip.Addr]uint64) error {
+	return n.handle.use(func(node *C.portolan_node) error {
+		given := make([]C.portolan_endpoint_tag, 0, len(tags))
+		for address, tag := range tags {
+			given = append(given, C.portolan_endpoint_tag{address: fromAddr(address), tag: C.uint64_t(tag)})
+		}
+		var said *C.portolan_error
+		return check(C.portolan_node_set_endpoint_tags(node, unsafe.SliceData(given), C.size_t(len(given)), &said), said)
+	})
+}
+
+// Commit makes all changes of a batch, as one generation, and says which. The batch is empty afterwards. What cannot be
+// served as written is returned, and costs nothing else anything.
+func (n *Node) Commit(batch *Batch) (generation uint64, rejections []Rejection, err error) {
+	err = n.handle.use(func(node *C.portolan_node) error {
+		var txn *C.portolan_txn
+		if err := check(C.portolan_txn_begin(&txn), nil); err != nil {
+			return err
+		}
+		defer C.portolan_txn_free(&txn)
+		for _, change := range batch.changes {
+			if err := change.add(txn); err != nil {
+				return err
+			}
+		}
+		var number C.uint64_t
+		var list *C.portolan_rejections
+		var said *C.portolan_error
+		err := check(C.portolan_txn_commit(&txn, node, &number, &list, &said), said)
+		generation, rejections = uint64(number), taken(list)
+		if err == nil {
+			batch.changes = nil
+		}
+		return err
+	})
+	return generation, rejections, err
+}
+
+// add adds a change to a transaction.
+func (c *batched) add(txn *C.portolan_txn) error {
+	var said *C.portolan_error
+	switch {
+	case c.objects != nil:
+		bytes, size := text(c.objects)
+		return check(C.portolan_txn_apply(txn, bytes, size, &said), said)
+	case c.all:
+		return check(C.portolan_txn_replace(txn, C.uint32_t(c.kind), &said), said)
+	default:
+		space, called := C.CString(c.namespace), C.CString(c.name)
+		defer C.free(unsafe.Pointer(space))
+		defer C.free(unsafe.Pointer(called))
+		return check(C.portolan_txn_delete(txn, C.uint32_t(c.kind), space, called, &said), said)
+	}
+}
+
+// Changes says what became different since a generation: a new reader begins with 0 and goes on from Changes.To. However
+// often something changed in between, it stands there once, as it is now.
+func (n *Node) Changes(since uint64) (changes Changes, err error) {
+	err = n.handle.use(func(node *C.portolan_node) error {
+		var list *C.portolan_changes
+		if err := check(C.portolan_node_changes(node, C.uint64_t(since), &list), nil); err != nil {
+			return err
+		}
+		defer C.portolan_changes_free(&list)
+		changes.To = uint64(C.portolan_changes_generation(list))
+		changes.Full = C.portolan_changes_full(list) != 0
+		var each C.portolan_change
+		each.struct_size = C.uint32_t(unsafe.Sizeof(each))
+		for C.portolan_changes_next(list, &each) == C.PORTOLAN_STATUS_OK {
+			changes.list = append(changes.list, toChange(&each))
+		}
+		return nil
+	})
+	return changes, err
+}
+
 // Frontends yields what the node serves at the moment iteration begins; nothing of a closed or busy node.
 func (n *Node) Frontends() iter.Seq[Frontend] {
 	return func(yield func(Frontend) bool) {
@@ -118,7 +196,7 @@ func (n *Node) Frontends() iter.Seq[Frontend] {
 				Name:             C.GoString(each.name),
 				PortName:         C.GoString(each.port_name),
 				Protocol:         Protocol(each.protocol),
-				Address:          netip.AddrPortFrom(address(each.address), uint16(each.port)),
+				Address:          netip.AddrPortFrom(toAddr(each.address), uint16(each.port)),
 				Kind:             FrontendKind(each.kind),
 				ClusterEndpoints: int(each.cluster_endpoints),
 				LocalEndpoints:   int(each.local_endpoints),
@@ -133,14 +211,3 @@ func (n *Node) Frontends() iter.Seq[Frontend] {
 
 // Close frees the node; again has no effect. A dataplane made from it goes on with what was published.
 func (n *Node) Close() error { return n.handle.close() }
-
-func address(from C.portolan_address) netip.Addr {
-	var bytes [16]byte
-	for i, each := range from.bytes {
-		bytes[i] = byte(each)
-	}
-	if from.family == C.PORTOLAN_FAMILY_IPV4 {
-		return netip.AddrFrom4([4]byte(bytes[:4]))
-	}
-	return netip.AddrFrom16(bytes)
-}

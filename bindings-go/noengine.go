@@ -2,7 +2,10 @@
 
 package portolan
 
-import "iter"
+import (
+	"iter"
+	"net/netip"
+)
 
 // Node is one node's view of the cluster's Services. Without the engine there is none.
 type Node struct{}
@@ -41,6 +44,15 @@ func (*Node) Generation() (uint64, error) { return 0, ErrNoEngine }
 // Rejections returns ErrNoEngine.
 func (*Node) Rejections() ([]Rejection, error) { return nil, ErrNoEngine }
 
+// SetEndpointTags returns ErrNoEngine.
+func (*Node) SetEndpointTags(map[netip.Addr]uint64) error { return ErrNoEngine }
+
+// Commit returns ErrNoEngine.
+func (*Node) Commit(*Batch) (uint64, []Rejection, error) { return 0, nil, ErrNoEngine }
+
+// Changes returns ErrNoEngine.
+func (*Node) Changes(uint64) (Changes, error) { return Changes{}, ErrNoEngine }
+
 // Frontends yields nothing.
 func (*Node) Frontends() iter.Seq[Frontend] { return func(func(Frontend) bool) {} }
 
@@ -60,13 +72,25 @@ func (*Dataplane) Poll(int64) (int64, error) { return 0, ErrNoEngine }
 func (*Dataplane) Stats() (Stats, error) { return Stats{}, ErrNoEngine }
 
 // Explain returns ErrNoEngine.
-func (*Dataplane) Explain(int64, []byte) (string, error) { return "", ErrNoEngine }
+func (*Dataplane) Explain(int64, []byte) (Explanation, error) { return Explanation{}, ErrNoEngine }
+
+// Connections yields nothing.
+func (*Dataplane) Connections(int64) iter.Seq[Connection] { return func(func(Connection) bool) {} }
+
+// Services returns ErrNoEngine.
+func (*Dataplane) Services() ([]ServiceStats, error) { return nil, ErrNoEngine }
+
+// Memory returns ErrNoEngine.
+func (Limits) Memory() (uint64, error) { return 0, ErrNoEngine }
 
 // NewWorker returns ErrNoEngine.
 func (*Dataplane) NewWorker() (*Worker, error) { return nil, ErrNoEngine }
 
 // NewFrames returns ErrNoEngine.
 func (*Dataplane) NewFrames(int, int) (*Frames, error) { return nil, ErrNoEngine }
+
+// RegisterFrames returns ErrNoEngine.
+func (*Dataplane) RegisterFrames([]byte, int) (*Frames, error) { return nil, ErrNoEngine }
 
 // Close does nothing.
 func (*Dataplane) Close() error { return nil }
@@ -76,6 +100,9 @@ func (*Worker) Process(int64, *Frames, int) error { return ErrNoEngine }
 
 // Close does nothing.
 func (*Worker) Close() error { return nil }
+
+// Len is 0.
+func (*Frames) Len() int { return 0 }
 
 // Frame is nil.
 func (*Frames) Frame(int) []byte { return nil }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"runtime/debug"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/portolan/portolan/bindings-go"
@@ -133,6 +135,16 @@ func TestErrorsNameTheField(t *testing.T) {
 	if err := worker.Process(1, frames, 2); !errors.Is(err, portolan.ErrInvalid) {
 		t.Errorf("%v", err)
 	}
+	if _, err := dataplane.StartTUN(portolan.TUNOptions{Name: "a name that is too long"}); !errors.Is(err, portolan.ErrSystem) {
+		t.Errorf("%v", err)
+	}
+	if _, err := dataplane.NewFrames(1<<20, 1<<20); !errors.Is(err, portolan.ErrInvalid) {
+		t.Errorf("%v", err)
+	}
+	nobody := map[netip.Addr]uint64{{}: 1}
+	if err := synced(t).SetEndpointTags(nobody); !errors.As(err, &said) || said.Field != "tags[0].address.family" {
+		t.Errorf("%v", err)
+	}
 	_, err = dataplane.NewWorker()
 	must(t, err)
 	if _, err = dataplane.NewWorker(); !errors.Is(err, portolan.ErrLimit) {
@@ -195,14 +207,87 @@ func TestWorkersRunBesidePublishingAndCollection(t *testing.T) {
 	group.Wait()
 }
 
-func FuzzApply(f *testing.F) {
-	f.Add([]byte(objects))
-	f.Fuzz(func(t *testing.T, bytes []byte) {
-		node, err := portolan.NewNode([]byte(config))
+// Every call with a collection before and after it, so that whatever C reads or keeps of Go's would be seen to move.
+func TestNothingOfGoIsKeptAcrossCollections(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(1))
+	memory, err := syscall.Mmap(-1, 0, 1<<16, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	must(t, err)
+	defer syscall.Munmap(memory)
+	for range 20 {
+		node := synced(t)
+		runtime.GC()
+		dataplane, err := node.NewDataplane(small, [16]byte{1})
 		must(t, err)
-		defer node.Close()
-		_, err = node.Apply(bytes)
+		runtime.GC()
+		must(t, node.SetEndpointTags(map[netip.Addr]uint64{netip.MustParseAddr("10.200.2.7"): 7}))
+		_, _, err = dataplane.Publish()
 		must(t, err)
+		runtime.GC()
+		worker, err := dataplane.NewWorker()
+		must(t, err)
+		frames, err := dataplane.RegisterFrames(memory, 2048)
+		must(t, err)
+		for now := range int64(10) {
+			fill(frames, 32)
+			runtime.GC()
+			must(t, worker.Process(now, frames, 32))
+		}
+		runtime.GC()
+		if tag := frames.Descriptors()[0].EndpointTag; tag != 7 {
+			t.Errorf("tag %d", tag)
+		}
+		_, err = dataplane.Explain(1, syn)
+		must(t, err)
+		// Some are closed, some left to the collector.
+		must(t, frames.Close())
+		if now, err := dataplane.Poll(1); err != nil || now <= 1 {
+			t.Errorf("%d, %v", now, err)
+		}
+		node, dataplane, worker = nil, nil, nil
+		runtime.GC()
+	}
+}
+
+func TestASecondUserOfAHandleIsToldAndHarmsNothing(t *testing.T) {
+	_, worker, _ := rig(t, 1)
+	dataplane, err := synced(t).NewDataplane(small, [16]byte{2})
+	must(t, err)
+	var group sync.WaitGroup
+	for range 4 {
+		frames, err := dataplane.NewFrames(256, 128)
+		must(t, err)
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for range 200 {
+				fill(frames, 256)
+				if err := worker.Process(1, frames, 256); err != nil && !errors.Is(err, portolan.ErrBusy) {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	group.Wait()
+}
+
+func FuzzProcess(f *testing.F) {
+	f.Add(syn, uint32(0), uint32(len(syn)), uint32(128), uint8(portolan.OffloadPartial), uint16(20), uint16(16))
+	f.Add([]byte{0x60}, uint32(1), uint32(1<<31), uint32(0), uint8(0xff), uint16(0xffff), uint16(0xffff))
+	_, worker, frames := rig(f, 4)
+	f.Fuzz(func(t *testing.T, packet []byte, offset, length, capacity uint32, flags uint8, start, at uint16) {
+		copy(frames.Frame(1), packet)
+		for i := range frames.Descriptors() {
+			frames.Descriptors()[i] = portolan.Descriptor{
+				Offset: offset + uint32(i)*128, Len: length, Capacity: capacity, IngressTag: 5, Verdict: 99,
+				Offload: portolan.Offload{Flags: flags, ChecksumStart: start, ChecksumOffset: at},
+			}
+		}
+		must(t, worker.Process(1, frames, 4))
+		for _, descriptor := range frames.Descriptors() {
+			if descriptor.Verdict > portolan.Drop || descriptor.IngressTag != 5 {
+				t.Errorf("%+v", descriptor)
+			}
+		}
 	})
 }
 

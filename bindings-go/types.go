@@ -56,7 +56,7 @@ type Frontend struct {
 type Limits struct {
 	ConnectionsIPv4, ConnectionsIPv6             uint32
 	Services, Frontends, Endpoints, SourceRanges uint32
-	Affinities, Fragments, Workers               uint32
+	Affinities, Fragments, Workers, HashBuckets  uint32
 }
 
 // Verdict is what to do with a packet.
@@ -143,4 +143,7 @@ type Stats struct {
 	OpenedIPv4, OpenedIPv6, EvictedIPv4, EvictedIPv6 uint64
 	ConnectionsIPv4, ConnectionsIPv6                 uint64
 	Services, Frontends, Endpoints, SourceRanges     uint64
+	HashBuckets, Affinities, Fragments               uint64
+	// EndedPackets and EndedBytes were forwarded for connections whose endpoint ended before them.
+	EndedPackets, EndedBytes uint64
 }

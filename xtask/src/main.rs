@@ -5,6 +5,7 @@ mod bench;
 mod clock;
 mod demo;
 mod header;
+mod install;
 mod interrupt;
 mod namespace;
 mod packages;
@@ -35,6 +36,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Write include/portolan.h from the C ABI's source, or check that it is current
     Header(header::Arguments),
+    /// Install the C library: header, static and shared library, pkg-config file, CMake package
+    Install(install::Arguments),
     /// Answer HTTP requests as one pod of the demo would
     #[command(hide = true)]
     Pod(demo::pod::Arguments),
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Header(arguments) => header::run(&arguments),
+        Command::Install(arguments) => install::run(&arguments),
         Command::Pod(arguments) => demo::pod::run(&arguments),
     };
     match outcome {

@@ -66,6 +66,21 @@ pub(crate) const VALGRIND: Tool = Tool {
     program: "valgrind",
     package: "valgrind",
 };
+/// `pkg-config`: how C programs ask for the library.
+pub(crate) const PKG_CONFIG: Tool = Tool {
+    program: "pkg-config",
+    package: "pkg-config",
+};
+/// `cmake`: the other way.
+pub(crate) const CMAKE: Tool = Tool {
+    program: "cmake",
+    package: "cmake",
+};
+/// `musl-gcc`: programs that are wholly static.
+pub(crate) const MUSL_GCC: Tool = Tool {
+    program: "musl-gcc",
+    package: "musl-tools",
+};
 
 /// How long apt-get may take, for each of its calls.
 const APT_LIMIT: Duration = Duration::from_secs(300);

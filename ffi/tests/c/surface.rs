@@ -17,11 +17,11 @@ fn the_shared_library_exports_what_was_agreed_and_nothing_else() {
         .filter_map(|line| line.split(' ').next())
         .collect();
     exported.sort_unstable();
-    let agreed = fs::read_to_string(package().join("tests/symbols.txt")).unwrap();
+    let agreed = fs::read_to_string(package().join("package/symbols.txt")).unwrap();
     let agreed: Vec<_> = agreed.lines().collect();
     assert_eq!(
         exported, agreed,
-        "tests/symbols.txt is the agreed list; what was removed never comes back with another meaning"
+        "package/symbols.txt is the agreed list; what was removed never comes back with another meaning"
     );
 }
 
@@ -36,7 +36,7 @@ fn the_shared_library_has_a_soname() {
 #[test]
 fn every_function_of_the_header_says_what_it_is_and_since_when() {
     let header = fs::read_to_string(package().join("../include/portolan.h")).unwrap();
-    let agreed = fs::read_to_string(package().join("tests/symbols.txt")).unwrap();
+    let agreed = fs::read_to_string(package().join("package/symbols.txt")).unwrap();
     for symbol in agreed.lines() {
         let declares = |line: &str| {
             line.contains(&format!("{symbol}("))

@@ -47,7 +47,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         packages::CC,
     ])?;
     // Each is for one test or step, which says that it is skipped where there is none: gVisor is not in every system.
-    for tool in [packages::RUNSC, packages::VALGRIND, packages::OBJDUMP] {
+    for tool in [
+        packages::RUNSC,
+        packages::VALGRIND,
+        packages::OBJDUMP,
+        packages::PKG_CONFIG,
+        packages::CMAKE,
+        packages::MUSL_GCC,
+    ] {
         if let Err(error) = packages::require(&[tool]) {
             println!("going on without {tool}: {error:#}");
         }
