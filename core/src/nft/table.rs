@@ -4,7 +4,7 @@ use super::command::{NftCommand, NftError};
 use super::netlink::{AskError, Batch, Monitor, Notice, Outcome, Socket, SocketError};
 use super::renderer::{Condemned, Renderer, Step};
 use super::text::family_name;
-use super::{Element, Options, Set};
+use super::{Element, Options, Set, StaleFlows};
 use crate::model::Rejection;
 use crate::net::{Family, Generation, Instant};
 use crate::node::Node;
@@ -65,6 +65,8 @@ pub struct TableStats {
     pub operations: u64,
     /// How often tables were read and compared, at the start or because something had been different.
     pub repairs: u64,
+    /// UDP connections that the kernel was made to forget, because their endpoint serves them no more.
+    pub stale_flows: u64,
 }
 
 /// The tables of one network namespace, kept at one node's plan.
@@ -83,9 +85,12 @@ pub struct Table {
     started: bool,
     /// Somebody else changed the tables, or it is not certain what was committed.
     doubtful: bool,
+    /// The rules of each family's table as `nft` lists them, to notice when they are others.
+    rules: [String; 2],
     /// Until when packets may be on their way to what.
     condemned: VecDeque<(Instant, Condemned)>,
     looked: Instant,
+    stale: StaleFlows,
     stats: TableStats,
 }
 
@@ -111,8 +116,10 @@ impl Table {
             seen: Generation(0),
             started: false,
             doubtful: false,
+            rules: [const { String::new() }; 2],
             condemned: VecDeque::new(),
             looked: Instant::ZERO,
+            stale: StaleFlows::new(),
             stats: TableStats::default(),
         })
     }
@@ -139,7 +146,10 @@ impl Table {
             self.carry_out(&update.now)?;
         }
         self.condemn(now);
-        self.settle_doubts()
+        self.stale.follow(&changes);
+        self.settle_doubts()?;
+        self.forget_stale_flows();
+        Ok(())
     }
 
     /// Deletes what nobody asks for any more and repairs what somebody else changed. Returns when it wants to be
@@ -246,11 +256,29 @@ impl Table {
         if !hooks.is_empty() {
             self.apply(&hooks)?;
         }
+        self.note_rules()?;
         self.condemn(now);
         if self.socket.is_some() {
             self.monitor = Monitor::open().ok();
         }
+        self.stale.follow(&changes);
+        self.forget_stale_flows();
         Ok(())
+    }
+
+    /// Makes the kernel forget UDP connections to endpoints that are gone. A kernel that does not let its connections
+    /// be read keeps them until they time out; they are tried again after the next change.
+    fn forget_stale_flows(&mut self) {
+        let (Some(socket), true) = (&mut self.socket, self.stale.is_due()) else {
+            return;
+        };
+        for family in FAMILIES {
+            let Ok(count) = socket.delete_flows(family, |flow| self.stale.is_stale(flow)) else {
+                return;
+            };
+            self.stats.stale_flows = self.stats.stale_flows.saturating_add(count as u64);
+        }
+        self.stale.deleted();
     }
 
     /// What there is under our name.
@@ -273,7 +301,7 @@ impl Table {
         })
     }
 
-    fn apply(&mut self, text: &str) -> Result<(), TableError> {
+    fn apply(&self, text: &str) -> Result<(), TableError> {
         self.nft.apply(text).map_err(TableError::Nft)
     }
 
@@ -281,7 +309,34 @@ impl Table {
         if chains.is_empty() {
             return Ok(());
         }
-        self.apply(chains)
+        self.apply(chains)?;
+        if self.started {
+            self.note_rules()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Everything of a table but elements and counts.
+    fn list_rules(&self, family: Family) -> Result<Option<String>, TableError> {
+        let table = &self.renderer.options().table;
+        let listing = self.nft.list_terse(family_name(family), table);
+        let listing = listing.map_err(TableError::Nft)?;
+        let constant = |line: &&str| !line.trim_start().starts_with("packets ");
+        Ok(listing.map(|listing| listing.lines().filter(constant).collect()))
+    }
+
+    fn note_rules(&mut self) -> Result<(), TableError> {
+        if self.socket.is_none() {
+            return Ok(());
+        }
+        for (position, family) in FAMILIES.into_iter().enumerate() {
+            let rules = self.list_rules(family)?.unwrap_or_default();
+            if let Some(place) = self.rules.get_mut(position) {
+                *place = rules;
+            }
+        }
+        Ok(())
     }
 
     /// Notes what is condemned by now.
@@ -403,19 +458,26 @@ impl Table {
         Ok(())
     }
 
+    /// Where rules are missing or there are others, the table is made anew.
     fn repair(&mut self, family: Family) -> Result<(), TableError> {
-        let Some(elements) = self.read(family)? else {
-            let renderer = &self.renderer;
-            let renew = renewal(family, &renderer.options().table);
-            let (body, chains) = (renderer.skeleton(family), renderer.chains(family));
-            self.apply(&format!("{renew}{body}{chains}"))?;
-            let steps = self.renderer.repair(family, Vec::new());
-            self.carry_out(&steps)?;
-            let hooks = self.renderer.hooks(family);
-            return self.apply(&hooks);
+        let position = usize::from(family == Family::Ipv6);
+        let noted = self.rules.get(position).filter(|noted| !noted.is_empty());
+        let sound = match noted {
+            Some(noted) => self.list_rules(family)?.as_ref() == Some(noted),
+            None => true,
         };
-        let steps = self.renderer.repair(family, elements);
-        self.carry_out(&steps)
+        let elements = if sound { self.read(family)? } else { None };
+        if let Some(elements) = elements {
+            let steps = self.renderer.repair(family, elements);
+            return self.carry_out(&steps);
+        }
+        let renewal = renewal(family, &self.renderer.options().table);
+        let (body, chains) = (self.renderer.skeleton(family), self.renderer.chains(family));
+        self.apply(&[renewal, body, chains].concat())?;
+        let steps = self.renderer.repair(family, Vec::new());
+        self.carry_out(&steps)?;
+        self.apply(&self.renderer.hooks(family))?;
+        self.note_rules()
     }
 
     /// All elements of a family's table, sorted; `None` if it is not there, or only through `nft`.

@@ -3,3 +3,5 @@
 mod agreement;
 mod generate;
 mod kernel;
+mod life;
+mod scene;
