@@ -89,6 +89,46 @@ fn refusal(query: &Query) -> Option<Rcode> {
     (query.class != INTERNET || transfer).then_some(Rcode::REFUSED)
 }
 
+/// Why a host does not answer a query that is [`Outcome::NotOurs`], or could not have it answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// REFUSED: nobody is asked about other names.
+    Refused,
+    /// SERVFAIL: whoever was asked did not answer.
+    ServerFailure,
+}
+
+/// Writes the reply that declines a query, and says how long it is; 0 if nothing is to be sent.
+#[must_use]
+pub fn decline(message: &[u8], refusal: Refusal, reply: &mut [u8]) -> usize {
+    let rcode = match refusal {
+        Refusal::Refused => Rcode::REFUSED,
+        Refusal::ServerFailure => Rcode::SERVER_FAILURE,
+    };
+    let declined = match Query::parse(message) {
+        Ok(query) => empty(message, &query, rcode, reply),
+        Err(Unanswerable::Code(head, rcode)) => bare(head, rcode, reply),
+        Err(Unanswerable::Silent) => Outcome::Silent,
+    };
+    match declined {
+        Outcome::Reply(length) | Outcome::Onward(length) => length,
+        Outcome::NotOurs | Outcome::Silent => 0,
+    }
+}
+
+/// A reply without records.
+fn empty(message: &[u8], query: &Query, rcode: Rcode, reply: &mut [u8]) -> Outcome {
+    let written = Writer::new(reply, PLAIN_UDP.into()).and_then(|mut writer| {
+        let question = message.get(HEADER..query.question_end);
+        writer.question(question.unwrap_or_default())?;
+        if let Some(edns) = query.edns {
+            writer.edns(OUR_UDP, rcode, edns.dnssec_ok)?;
+        }
+        Ok(writer.finish(query.head, rcode, Flags::default()))
+    });
+    written.map_or(Outcome::Silent, Outcome::Reply)
+}
+
 /// A header and nothing else.
 fn bare(head: Head, rcode: Rcode, reply: &mut [u8]) -> Outcome {
     match Writer::new(reply, HEADER) {

@@ -33,6 +33,6 @@ mod write_records;
 mod writer;
 mod zone;
 
-pub use answer::{Outcome, Transport};
+pub use answer::{Outcome, Refusal, Transport, decline};
 pub use config::{Config, ConfigError, MAX_TTL, PodNames};
 pub use zone::{Reader, Zone};

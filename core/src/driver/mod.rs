@@ -1,5 +1,5 @@
 //! Packets of the kernel: devices, the run loop with one thread for each queue, and in software what a device
-//! cannot do itself. Linux only. All of its `unsafe` is in one file, of system calls.
+//! cannot do itself. Linux only. All of its `unsafe` is in two files, of system calls.
 //!
 //! A [`Tun`] asks for everything and says what it did without; a [`Driver`] runs a processor for each of its
 //! queues, which is usually a [`Worker`](crate::dataplane::Worker). `examples/tun_nat.rs` is a whole forwarder.
@@ -38,11 +38,14 @@
 //! | `segment` | checksums and segments in software |
 //! | `virtio` | the header that carries offload |
 //! | `stats`, `stop`, `error` | counts, the request to stop, what goes wrong |
-//! | `sys` | system calls |
+//! | `datagrams` | a UDP socket, many datagrams at a time |
+//! | `sys`, `mmsg` | system calls |
 
 mod burst;
 mod capabilities;
+mod datagrams;
 mod error;
+mod mmsg;
 mod output;
 mod queue;
 mod run;
@@ -54,6 +57,7 @@ mod tun;
 pub mod virtio;
 
 pub use capabilities::{Capabilities, Loss};
+pub use datagrams::{AnswerSender, Datagrams, Peer};
 pub use error::{OpenError, RunError, SystemError};
 pub use run::{Driver, RunOptions, now};
 pub use stats::QueueStats;

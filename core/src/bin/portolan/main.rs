@@ -2,6 +2,7 @@
 
 mod check;
 mod control;
+mod dns;
 mod explain;
 mod get;
 mod offline;

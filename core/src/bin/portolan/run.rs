@@ -2,6 +2,7 @@
 
 use crate::CommandError;
 use crate::control::{Asked, Request, Socket};
+use crate::dns::{DnsArguments, DnsServer};
 use crate::get::{Resource, rows};
 use crate::offline::apply;
 use crate::serve::{Addresses, Scrape, Server};
@@ -56,6 +57,8 @@ pub(crate) struct RunArguments {
     /// Answers /metrics here, for instance 127.0.0.1:10249 [default: where --config says, else nowhere]
     #[arg(long, value_name = "IP:PORT")]
     metrics_bind_address: Option<SocketAddr>,
+    #[command(flatten)]
+    dns: DnsArguments,
     /// The control socket [default: /run/portolan.sock, else $XDG_RUNTIME_DIR/portolan.sock]
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
@@ -104,6 +107,10 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
     let driver = start(arguments, &mut serving)?;
     let server = open_server(arguments, &settings, &events)?;
     server.follow(serving.node());
+    let dns = DnsServer::start(&arguments.dns, serving.node())?;
+    if let Some(dns) = &dns {
+        info!("answering DNS queries for {} Services", dns.len());
+    }
     let socket = open_socket(arguments, events)?;
     if let Some(socket) = &socket {
         info!("answering at {}", socket.path().display());
@@ -116,6 +123,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
         settings,
         driver,
         server,
+        dns,
         sync,
     };
     let outcome = running.until_stopped(&woken);
@@ -247,6 +255,7 @@ struct Running<'a> {
     stamps: [Option<watch::Stamp>; 2],
     driver: Driver,
     server: Server,
+    dns: Option<DnsServer>,
     sync: SyncMetrics,
 }
 
@@ -344,6 +353,9 @@ impl Running<'_> {
     fn end(&mut self, begun: Moment) {
         note_sync(&mut self.sync, begun);
         self.server.follow(self.serving.node());
+        if let Some(dns) = &mut self.dns {
+            dns.follow(self.serving.node());
+        }
     }
 
     fn answer(&self, request: &Request) -> Result<Value, CommandError> {
