@@ -10,7 +10,7 @@
  *  - A struct that begins with `struct_size` can grow: set it to the struct's sizeof, the rest to zero.
  *  - Pointers are NULL or valid for the call. Nothing that a caller passes is kept: what is needed is copied.
  *  - The library starts no thread, reads no clock, opens no file, installs no handler and calls nothing back, but
- *    for the driver, which is for that. `now_ns` is the host's monotonic clock in nanoseconds.
+ *    for the driver and for nft, which are for that. `now_ns` is the host's monotonic clock in nanoseconds.
  */
 
 #ifndef PORTOLAN_H
@@ -153,6 +153,20 @@
 /* One more than the greatest reason there will be: the size of portolan_stats.drops. */
 #define PORTOLAN_DROP_COUNT 32
 
+#define PORTOLAN_DNS_UDP 0 /* The query came by UDP: the reply has 512 bytes, or as many as EDNS says. */
+#define PORTOLAN_DNS_TCP 1 /* The query came by TCP, without its two bytes of length. */
+/* The reply is to be sent. (A number of what portolan_dns_answer() writes to outcome.) */
+#define PORTOLAN_DNS_REPLY 0
+/* The reply may be sent; its last CNAME leads to a name that is not ours: who can ask for it completes the answer.
+ */
+#define PORTOLAN_DNS_ONWARD 1
+/* The name is in no zone of ours: who forwards asks elsewhere, others refuse. There is no reply. */
+#define PORTOLAN_DNS_NOT_OURS 2
+#define PORTOLAN_DNS_SILENT 3 /* Nothing is to be sent: the bytes are no query. */
+#define PORTOLAN_DNS_PODS_DISABLED 0 /* No pod has a name. (A number of portolan_dns_config.pod_names.) */
+/* Any address in a namespace that exists has a name, whether or not a pod has it. */
+#define PORTOLAN_DNS_PODS_INSECURE 1
+
 /* The endpoint has answered. (A bit of portolan_connection.flags.) */
 #define PORTOLAN_CONNECTION_SEEN_REPLY 1
 #define PORTOLAN_CONNECTION_ASSURED 2 /* The connection is never evicted for a new one. */
@@ -214,6 +228,12 @@ typedef struct portolan_connections portolan_connections;
  */
 typedef struct portolan_dataplane portolan_dataplane;
 
+/* The zones of a cluster, filled from a node. Controlled by one thread at a time; readers run beside it. */
+typedef struct portolan_dns portolan_dns;
+
+/* One thread's way of answering. It may move between threads, but is used by one at a time. */
+typedef struct portolan_dns_reader portolan_dns_reader;
+
 #if defined(__linux__)
 /* A TUN device whose packets are moved. Its threads, named portolan-q0 and so on, block all signals; there is one for
  * each queue. Controlled by one thread at a time.
@@ -233,6 +253,13 @@ typedef struct portolan_frames portolan_frames;
 
 /* What a node served at one moment, owned by the caller. It refers to nothing else; one thread at a time. */
 typedef struct portolan_frontends portolan_frontends;
+
+#if defined(__linux__)
+/* The nftables tables of one network namespace, kept at one node's plan. Used by one thread at a time. It runs the
+ * program nft for what is constant, and talks netlink for the rest.
+ */
+typedef struct portolan_nft portolan_nft;
+#endif
 
 /* One node's view of the cluster's Services: objects in, decisions out. Used by one thread at a time. */
 typedef struct portolan_node portolan_node;
@@ -814,6 +841,79 @@ typedef struct {
     uint64_t cpu_nanos;
 } portolan_driver_stats;
 #endif
+
+#if defined(__linux__)
+/* Names and places of the tables, and how the kernel is reached. Fields that are left zero take their default. What
+ * it points to is read during the call only.
+ */
+typedef struct {
+    /* sizeof(portolan_nft_options). */
+    uint32_t struct_size;
+    /* How many clients' endpoints are remembered in each family, for session affinity; 0: 1048576. */
+    uint32_t affinity_clients;
+    /* The name of both families' tables; NULL: "portolan". Neighbours that look for kube-proxy look for "kube-proxy".
+     */
+    const char *table;
+    /* A socket of NETLINK_NETFILTER that the host opened, perhaps in another network namespace: duplicated, the
+     * caller's own stays open. NULL: one is opened in the calling thread's namespace.
+     */
+    const int *socket;
+    /* How nft is called: the program and what stands before its own arguments, which must lead to the namespace of
+     * the socket, "ip", "netns", "exec", "n1", "nft" for instance. None: "nft".
+     */
+    const char *const *command;
+    /* How many words there are. */
+    size_t command_count;
+    /* The priority of the nat chains in prerouting and output. */
+    int32_t dnat_priority;
+    /* The priority of the chains that reject and drop. */
+    int32_t filter_priority;
+    /* The priority of the nat chain in postrouting. */
+    int32_t snat_priority;
+    /* 1: the three priorities above are meant; 0: kube-proxy's, -100, 0 and 100. */
+    uint8_t own_priorities;
+    /* 1: do without netlink: slower, and without noticing what others change. */
+    uint8_t nft_only;
+    /* Zero. */
+    uint8_t reserved[2];
+} portolan_nft_options;
+#endif
+
+/* What is served, and how. Fields that are left zero take their default. What it points to is read during the call
+ * only.
+ */
+typedef struct {
+    /* sizeof(portolan_dns_config). */
+    uint32_t struct_size;
+    /* Time to live of records, in seconds, at most 3600; 0: 5. */
+    uint32_t ttl;
+    /* The cluster's domain; NULL: "cluster.local". */
+    const char *zone;
+    /* Reverse zones that are answered for, such as "96.10.in-addr.arpa". */
+    const char *const *reverse_zones;
+    /* How many there are. */
+    size_t reverse_zone_count;
+    /* Where this zone is served: addresses of the name server's names. */
+    const portolan_address *name_server_addresses;
+    /* How many there are. */
+    size_t name_server_address_count;
+    /* The Service in front of the server: its namespace and name; NULL: none. */
+    const char *service_name_space;
+    /* See service_name_space. */
+    const char *service_name;
+    /* Keys the index: from a good source, where people create Services who are not trusted. */
+    uint64_t seed;
+    /* How many readers there may ever be; 0: 64. */
+    uint32_t readers;
+    /* PORTOLAN_DNS_PODS_... */
+    uint8_t pod_names;
+    /* 1: endpoints without a hostname are named as their pod. */
+    uint8_t endpoint_pod_names;
+    /* 1: Services without a ready endpoint do not exist. */
+    uint8_t ignore_empty_service;
+    /* 1: replies say that recursion is available, because the host forwards what is not ours. */
+    uint8_t recursion;
+} portolan_dns_config;
 
 /* Counts of a dataplane since its start, summed over all workers, and how full its tables are. */
 typedef struct {
@@ -1454,6 +1554,130 @@ portolan_status portolan_driver_stop(portolan_driver **driver,
  */
 uint64_t portolan_driver_now(void);
 #endif
+
+#if defined(__linux__)
+/* Gets hold of the kernel's nftables; changes nothing yet. PORTOLAN_STATUS_SYSTEM names what nft or the kernel lacks.
+ * Owned by the caller, given back with portolan_nft_close() or portolan_nft_delete(). Since 0.1.
+ */
+portolan_status portolan_nft_open(const portolan_nft_options *options,
+                                  portolan_nft **nft,
+                                  portolan_error **error);
+#endif
+
+#if defined(__linux__)
+/* Brings the kernel's tables to the node's present decisions; nothing happens before it has any. Costs what changed
+ * since the last call; the first makes the tables, or takes over those of an earlier process. PORTOLAN_STATUS_SYSTEM
+ * if the system refuses: what the kernel had is in force, and nothing is lost: call again. May take long. Since 0.1.
+ */
+portolan_status portolan_nft_sync(portolan_nft *nft,
+                                  const portolan_node *node,
+                                  uint64_t now_ns,
+                                  portolan_error **error);
+#endif
+
+#if defined(__linux__)
+/* Deletes what nobody asks for any more, and repairs what somebody else changed. Writes when it wants to be called
+ * again, on the clock of now_ns, or PORTOLAN_NEVER (NULL: not wanted). Failures as of portolan_nft_sync(). Since
+ * 0.1.
+ */
+portolan_status portolan_nft_poll(portolan_nft *nft,
+                                  uint64_t now_ns,
+                                  uint64_t *next_ns,
+                                  portolan_error **error);
+#endif
+
+#if defined(__linux__)
+/* Writes both tables as they should be, as text for nft: what was sent over netlink, too. text, capacity and
+ * needed as of portolan_dataplane_explain_text(). Since 0.1.
+ */
+portolan_status portolan_nft_dump(const portolan_nft *nft,
+                                  char *text,
+                                  size_t capacity,
+                                  size_t *needed);
+#endif
+
+#if defined(__linux__)
+/* Writes both tables of a node as text for nft, without a kernel: for hosts that apply it themselves. text,
+ * capacity and needed as of portolan_dataplane_explain_text(). Of options, socket, command and nft_only
+ * are disregarded. Since 0.1.
+ */
+portolan_status portolan_nft_render(const portolan_node *node,
+                                    const portolan_nft_options *options,
+                                    char *text,
+                                    size_t capacity,
+                                    size_t *needed,
+                                    portolan_error **error);
+#endif
+
+#if defined(__linux__)
+/* Writes what nftables cannot serve as things stand, and what it serves otherwise than asked, as a list to be freed
+ * with portolan_rejections_free(). Since 0.1.
+ */
+portolan_status portolan_nft_rejections(const portolan_nft *nft,
+                                        portolan_rejections **rejections);
+#endif
+
+#if defined(__linux__)
+/* Gives the handle up and sets the pointer to NULL. The tables stay in force: connections go on, and the next
+ * portolan_nft_open() takes them over without moving anything. NULL, and a pointer to NULL, have no effect.
+ * PORTOLAN_STATUS_BUSY while another thread is inside a call: nothing is done then. Since 0.1.
+ */
+portolan_status portolan_nft_close(portolan_nft **nft);
+#endif
+
+#if defined(__linux__)
+/* Deletes both tables, gives the handle up and sets the pointer to NULL: no packet is translated any more, connections
+ * that are translated go on. PORTOLAN_STATUS_SYSTEM if nft cannot; the handle is given up all the same. NULL, and a
+ * pointer to NULL, have no effect. Since 0.1.
+ */
+portolan_status portolan_nft_delete(portolan_nft **nft,
+                                    portolan_error **error);
+#endif
+
+/* Makes zones without Services. Owned by the caller, freed with portolan_dns_free(). Since 0.1. */
+portolan_status portolan_dns_new(const portolan_dns_config *config,
+                                 portolan_dns **dns,
+                                 portolan_error **error);
+
+/* Takes what changed in the node since the last call, and lets readers see all of it at once. serial is that of the
+ * zones from here on, usually the seconds since 1970. Costs what changed. PORTOLAN_STATUS_AGAIN while a reader is
+ * still in an older answer: nothing is lost, publish again. Since 0.1.
+ */
+portolan_status portolan_dns_publish(portolan_dns *dns,
+                                     const portolan_node *node,
+                                     uint32_t serial,
+                                     portolan_error **error);
+
+/* Frees zones and sets the pointer to NULL; readers go on with what was published. NULL, and a pointer to NULL, have
+ * no effect. PORTOLAN_STATUS_BUSY while another thread is inside a call: nothing is freed then. Since 0.1.
+ */
+portolan_status portolan_dns_free(portolan_dns **dns);
+
+/* Makes a reader: one for each thread that answers. PORTOLAN_STATUS_LIMIT if config.readers were made; the place of
+ * one that was freed is not given again. Freed with portolan_dns_reader_free(). Since 0.1.
+ */
+portolan_status portolan_dns_reader_new(portolan_dns *dns,
+                                        portolan_dns_reader **reader,
+                                        portolan_error **error);
+
+/* Frees a reader and sets the pointer to NULL. NULL, and a pointer to NULL, have no effect. PORTOLAN_STATUS_BUSY while
+ * another thread is in an answer: nothing is freed then. Since 0.1.
+ */
+portolan_status portolan_dns_reader_free(portolan_dns_reader **reader);
+
+/* Answers one query: writes a reply of at most capacity bytes (512 are always enough for a sound one), its size,
+ * and PORTOLAN_DNS_REPLY, ..._ONWARD, ..._NOT_OURS or ..._SILENT. transport is PORTOLAN_DNS_UDP or
+ * PORTOLAN_DNS_TCP. Whatever the query holds, it allocates nothing, waits for nothing and cannot panic. One thread at
+ * a time; another is told PORTOLAN_STATUS_BUSY. Since 0.1.
+ */
+portolan_status portolan_dns_answer(portolan_dns_reader *reader,
+                                    const uint8_t *query,
+                                    size_t query_size,
+                                    uint8_t transport,
+                                    uint8_t *reply,
+                                    size_t capacity,
+                                    size_t *reply_size,
+                                    uint8_t *outcome);
 
 /* Writes the counts. Set stats->struct_size first; it stays. Workers are not held up. Since 0.1. */
 portolan_status portolan_stats_read(const portolan_dataplane *dataplane, portolan_stats *stats);

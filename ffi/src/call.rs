@@ -1,6 +1,6 @@
 //! What every control call does: find the handle, keep others out, catch panics, report.
 
-use crate::error::{Failure, portolan_error};
+use crate::error::{Failure, c_string, portolan_error};
 use crate::status::portolan_status;
 use core::ffi::{CStr, c_char};
 use core::mem::MaybeUninit;
@@ -187,6 +187,34 @@ pub(crate) unsafe fn text<'call>(
     let text = unsafe { CStr::from_ptr(pointer) };
     text.to_str()
         .map_err(|_| Failure::invalid(argument, "is not UTF-8"))
+}
+
+/// Writes text for people to a buffer of the caller's, and how many bytes all of it takes, NUL included.
+///
+/// # Safety
+/// `buffer` is NULL or valid for writing `capacity` bytes.
+pub(crate) unsafe fn write_text(
+    text: &str,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: Option<&mut MaybeUninit<usize>>,
+) -> Result<(), Failure> {
+    let needed = output(needed, "needed")?;
+    if buffer.is_null() && capacity != 0 {
+        return Err(Failure::null("text"));
+    }
+    let text = c_string(text);
+    needed.write(text.as_bytes_with_nul().len());
+    if let Some(room) = capacity.checked_sub(1) {
+        let copied = text.as_bytes().len().min(room);
+        // SAFETY: at most `capacity` bytes with the NUL, which are writable, as promised.
+        unsafe { buffer.copy_from_nonoverlapping(text.as_ptr(), copied) };
+        // SAFETY: `copied` is less than `capacity`.
+        let end = unsafe { buffer.add(copied) };
+        // SAFETY: likewise.
+        unsafe { end.write(0) };
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -192,10 +192,11 @@ impl portolan_tun_options {
     }
 }
 
-fn duplicate(descriptor: &c_int) -> Result<OwnedFd, Failure> {
+/// A descriptor of the host's, once more.
+pub(crate) fn duplicate(descriptor: &c_int) -> Result<OwnedFd, Failure> {
     if *descriptor < 0 {
         return Err(Failure::invalid(
-            "options.descriptors",
+            "options",
             format!("{descriptor} is no descriptor"),
         ));
     }

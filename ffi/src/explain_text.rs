@@ -1,8 +1,8 @@
 //! Why a packet would go where it would go, in words.
 
-use crate::call::{self, control, enter, output};
+use crate::call::{self, control, enter};
 use crate::dataplane::{DataplaneState, portolan_dataplane};
-use crate::error::{Failure, c_string, portolan_error};
+use crate::error::portolan_error;
 use crate::status::portolan_status;
 use core::ffi::c_char;
 use core::fmt::{self, Write};
@@ -34,10 +34,6 @@ pub unsafe extern "C" fn portolan_dataplane_explain_text(
     // SAFETY: as promised.
     let dataplane = unsafe { dataplane.as_ref() };
     control(error, || {
-        let needed = output(needed, "needed")?;
-        if text.is_null() && capacity != 0 {
-            return Err(Failure::null("text"));
-        }
         // SAFETY: as promised.
         let packet = unsafe { call::bytes(packet, packet_size, "packet") }?;
         let state = enter(dataplane.map(|handle| &handle.state), "dataplane")?;
@@ -46,19 +42,8 @@ pub unsafe extern "C" fn portolan_dataplane_explain_text(
             explanation: &explanation,
             state: &state,
         };
-        let words = c_string(&words.to_string());
-        let size = words.as_bytes_with_nul().len();
-        needed.write(size);
-        if let Some(room) = capacity.checked_sub(1) {
-            let copied = words.as_bytes().len().min(room);
-            // SAFETY: at most `capacity` bytes with the NUL, which are writable, as promised.
-            unsafe { text.copy_from_nonoverlapping(words.as_ptr(), copied) };
-            // SAFETY: `copied` is less than `capacity`.
-            let end = unsafe { text.add(copied) };
-            // SAFETY: likewise.
-            unsafe { end.write(0) };
-        }
-        Ok(())
+        // SAFETY: as promised.
+        unsafe { call::write_text(&words.to_string(), text, capacity, needed) }
     })
 }
 

@@ -62,6 +62,11 @@ pub mod worker;
 #[cfg(target_os = "linux")]
 pub mod driver;
 
+#[cfg(target_os = "linux")]
+pub mod nft;
+
+pub mod dns;
+
 pub mod stats;
 
 pub mod service_stats;

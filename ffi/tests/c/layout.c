@@ -259,6 +259,36 @@ AT(portolan_driver_stats, last_write_error, 144);
 AT(portolan_driver_stats, cpu_nanos, 152);
 #endif
 
+SIZE(portolan_nft_options, 56);
+AT(portolan_nft_options, struct_size, 0);
+AT(portolan_nft_options, affinity_clients, 4);
+AT(portolan_nft_options, table, 8);
+AT(portolan_nft_options, socket, 16);
+AT(portolan_nft_options, command, 24);
+AT(portolan_nft_options, command_count, 32);
+AT(portolan_nft_options, dnat_priority, 40);
+AT(portolan_nft_options, filter_priority, 44);
+AT(portolan_nft_options, snat_priority, 48);
+AT(portolan_nft_options, own_priorities, 52);
+AT(portolan_nft_options, nft_only, 53);
+
+SIZE(portolan_dns_config, 80);
+AT(portolan_dns_config, struct_size, 0);
+AT(portolan_dns_config, ttl, 4);
+AT(portolan_dns_config, zone, 8);
+AT(portolan_dns_config, reverse_zones, 16);
+AT(portolan_dns_config, reverse_zone_count, 24);
+AT(portolan_dns_config, name_server_addresses, 32);
+AT(portolan_dns_config, name_server_address_count, 40);
+AT(portolan_dns_config, service_name_space, 48);
+AT(portolan_dns_config, service_name, 56);
+AT(portolan_dns_config, seed, 64);
+AT(portolan_dns_config, readers, 72);
+AT(portolan_dns_config, pod_names, 76);
+AT(portolan_dns_config, endpoint_pod_names, 77);
+AT(portolan_dns_config, ignore_empty_service, 78);
+AT(portolan_dns_config, recursion, 79);
+
 SIZE(portolan_stats, 440);
 AT(portolan_stats, struct_size, 0);
 AT(portolan_stats, passed, 8);

@@ -3,13 +3,15 @@
 use std::process::Command;
 
 use super::build::{Flavour, WARNINGS, package, run};
+use super::namespace::in_namespace;
 
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 7] = [
     "tests/c/layout.c",
     "tests/c/misuse.c",
     "tests/c/node.c",
     "tests/c/control.c",
     "tests/c/memory.c",
+    "tests/c/dns.c",
     "examples/one_packet.c",
 ];
 
@@ -52,6 +54,20 @@ fn c_programs_are_clean_under_the_sanitizers() {
 #[test]
 fn c_programs_leak_nothing_under_valgrind() {
     run_all(Flavour::Valgrind);
+}
+
+/// nftables of a network namespace: as they are, and under both kinds of checkers.
+#[test]
+fn a_host_keeps_nftables_at_its_decisions() {
+    for flavour in [Flavour::Plain, Flavour::Sanitized, Flavour::Valgrind] {
+        let Some(mut program) = flavour.program("tests/c/nft.c") else {
+            continue;
+        };
+        in_namespace(move || {
+            let said = run(&mut program);
+            print!("{}", String::from_utf8_lossy(&said.stdout));
+        });
+    }
 }
 
 #[test]
