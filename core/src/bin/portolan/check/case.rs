@@ -278,7 +278,14 @@ mapping! {
     /// Capacities other than the usual ones.
     #[derive(Default)]
     CaseLimits {
+        /// Of each family.
         connections: Option<u32>,
+        services: Option<u32>,
+        frontends: Option<u32>,
+        endpoints: Option<u32>,
+        source_ranges: Option<u32>,
+        affinities: Option<u32>,
+        fragments: Option<u32>,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Cases of kind `flows`: the first packet of a connection, sent for real, and its answer.
 
 use super::attempt::{State, one_connection};
-use super::case::{Entry, EntryFate, Flow, FlowExpect, FlowVerdict, FlowsCase, Health};
+use super::case::{CaseLimits, Entry, EntryFate, Flow, FlowExpect, FlowVerdict, FlowsCase, Health};
 use super::entry::{self, Opened};
 use super::report::{Outcome, Status};
 use super::rig::{Change, Rig};
@@ -12,8 +12,6 @@ use portolan::net::Instant;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Connections that the table of a case can hold.
-const CONNECTIONS: u32 = 16_384;
 /// A case begins so long after the clock's origin, so that nothing depends on the origin.
 const BEGIN: Instant = Instant::from_secs(1_000_000);
 
@@ -136,7 +134,7 @@ struct Once<'a> {
 impl Once<'_> {
     fn run(mut self) {
         let case = self.case;
-        let rig = match Rig::new(&case.node, CONNECTIONS, self.seed) {
+        let rig = match Rig::new(&case.node, &CaseLimits::default(), self.seed) {
             Ok(rig) => rig,
             Err(error) => {
                 let tally =

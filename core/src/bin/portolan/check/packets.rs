@@ -14,8 +14,6 @@ use core::time::Duration;
 use portolan::dataplane::{Offload, Verdict};
 use portolan::net::Instant;
 
-/// Connections that the table holds if a case does not say.
-const CONNECTIONS: u32 = 16_384;
 /// A case begins so long after the clock's origin, so that nothing depends on the origin.
 const BEGIN: Instant = Instant::from_secs(1_000_000);
 /// How far a timeout may be from what is expected, in seconds.
@@ -23,7 +21,6 @@ const TIMEOUT_TOLERANCE: f64 = 1.0;
 
 /// Runs one case and hands over what came of each packet, in the order of the file.
 pub(crate) fn run(file: &str, case: &PacketsCase, sink: Sink<'_>) -> std::io::Result<()> {
-    let connections = case.limits.connections.unwrap_or(CONNECTIONS);
     let mut outcome = Outcome {
         file: file.to_owned(),
         case: case.name.clone(),
@@ -33,7 +30,7 @@ pub(crate) fn run(file: &str, case: &PacketsCase, sink: Sink<'_>) -> std::io::Re
         expected: "a dataplane".to_owned(),
         actual: String::new(),
     };
-    let mut rig = match Rig::new(&case.node, connections, 0) {
+    let mut rig = match Rig::new(&case.node, &case.limits, 0) {
         Ok(rig) => rig,
         Err(error) => {
             outcome.actual = error;

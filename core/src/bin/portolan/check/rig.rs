@@ -1,7 +1,7 @@
 //! One node's objects and dataplane, made for a case.
 
 use super::build::Built;
-use super::case::{Deletion, NodeDescription};
+use super::case::{CaseLimits, Deletion, NodeDescription};
 use super::read::{locate, word};
 use crate::serving::Serving;
 use core::fmt;
@@ -99,21 +99,26 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// A node without objects, with room for so many connections of each family.
-    pub(crate) fn new(node: &NodeDescription, connections: u32, seed: u64) -> Result<Self, String> {
+    /// A node without objects.
+    pub(crate) fn new(
+        node: &NodeDescription,
+        limits: &CaseLimits,
+        seed: u64,
+    ) -> Result<Self, String> {
+        let connections = limits.connections.unwrap_or(1 << 14);
         let config = Config {
             limits: Limits {
                 connections_ipv4: connections,
                 connections_ipv6: connections,
                 table: TableLimits {
-                    services: 1 << 10,
-                    frontends: 1 << 11,
-                    endpoints: 1 << 13,
-                    source_ranges: 1 << 10,
+                    services: limits.services.unwrap_or(1 << 10),
+                    frontends: limits.frontends.unwrap_or(1 << 11),
+                    endpoints: limits.endpoints.unwrap_or(1 << 13),
+                    source_ranges: limits.source_ranges.unwrap_or(1 << 10),
                     hash_buckets: 1 << 17,
                 },
-                affinities: 1 << 10,
-                fragments: 1 << 8,
+                affinities: limits.affinities.unwrap_or(1 << 10),
+                fragments: limits.fragments.unwrap_or(1 << 8),
                 workers: 1,
                 endpoint_counters: true,
             },
