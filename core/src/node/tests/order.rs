@@ -1,7 +1,8 @@
 //! The same objects make the same plan and the same rejections, whatever happened before.
 
 use super::*;
-use crate::model::{self, Rejection};
+use crate::model::{self, Rejection, Weights};
+use crate::net::Scheduler;
 use crate::node::Batch;
 use crate::plan::FrontendPlan;
 use alloc::collections::BTreeMap;
@@ -38,12 +39,42 @@ fn policy() -> impl Strategy<Value = TrafficPolicy> {
     prop_oneof![Just(TrafficPolicy::Cluster), Just(TrafficPolicy::Local)]
 }
 
+/// One of each kind that a small table has room for: the hashing ones want buckets.
+fn scheduler() -> impl Strategy<Value = Scheduler> {
+    prop_oneof![
+        Just(Scheduler::Random),
+        Just(Scheduler::WeightedRoundRobin),
+        Just(Scheduler::LeastConnection)
+    ]
+}
+
+fn weights() -> impl Strategy<Value = Weights> {
+    (
+        proptest::option::of(0..3_u16),
+        vec((0..6_u8, 0..3_u16), 0..2),
+    )
+        .prop_map(|(all, some)| {
+            let address = |number| World(Family::Ipv4).pod_here(number);
+            let some = some.into_iter();
+            Weights {
+                all,
+                by_address: some
+                    .map(|(number, weight)| (address(number), weight))
+                    .collect(),
+            }
+        })
+}
+
 /// Few names, addresses and ports, so that everything meets everything.
 fn service() -> impl Strategy<Value = Object> {
-    let shape = (0..4_u8, 0..3_i64, 0..4_u8, any::<[bool; 9]>());
+    let shape = (
+        (0..4_u8, 0..3_i64, 0..4_u8),
+        any::<[bool; 9]>(),
+        (proptest::option::of(scheduler()), weights()),
+    );
     let port = (0..2_u8, protocol(), 80..82_u16, 0..3_u16);
     (shape, vec(port, 1..3), policy(), policy()).prop_map(
-        |((name, created, number, flags), ports, internal, external)| {
+        |(((name, created, number), flags, (scheduler, weights)), ports, internal, external)| {
             let [
                 dual,
                 first_v6,
@@ -83,6 +114,8 @@ fn service() -> impl Strategy<Value = Object> {
             }
             service.affinity_seconds = sticky.then_some(60);
             service.load_balancer = lb;
+            service.scheduling.scheduler = scheduler;
+            service.weights = weights;
             service.proxy_name = (foreign && number == 0).then(|| "other".into());
             service.health_check_node_port = lb.then_some(32_000);
             service.internal_traffic_policy = internal;
@@ -108,8 +141,8 @@ fn ranges(texts: [&str; 2]) -> Vec<Prefix> {
 fn slices() -> impl Strategy<Value = Object> {
     let one = (0..6_u8, any::<[bool; 5]>(), 0..3_u8, 0..3_u8);
     let shape = (0..4_u8, 0..4_u8, any::<[bool; 2]>(), 8080..8082_u16);
-    (shape, vec(one, 0..4), protocol()).prop_map(
-        |((number, service, [ipv6, headless], port), endpoints, protocol)| {
+    (shape, vec(one, 0..4), protocol(), weights()).prop_map(
+        |((number, service, [ipv6, headless], port), endpoints, protocol, weights)| {
             let world = World(if ipv6 { Family::Ipv6 } else { Family::Ipv4 });
             let endpoints = endpoints.into_iter().map(|(address, flags, zone, node)| {
                 let [ready, serving, terminating, local, vip] = flags;
@@ -135,6 +168,7 @@ fn slices() -> impl Strategy<Value = Object> {
             let mut slice = slice(world, number, endpoints.collect());
             slice.service_name = format!("service-{service}");
             slice.headless = headless && number == 3;
+            slice.weights = weights;
             slice.ports = (0..2_u8)
                 .map(|name| EndpointPort {
                     name: format!("p{name}"),
@@ -211,7 +245,8 @@ fn setting() -> impl Strategy<Value = NodeConfig> {
             "192.168.0.0/16".parse().expect("a prefix")
         ])),
     ];
-    (detector, doors, any::<[bool; 6]>()).prop_map(|(detect_local, doors, flags)| {
+    let shape = (detector, doors, any::<[bool; 6]>(), scheduler());
+    shape.prop_map(|(detect_local, doors, flags, scheduler)| {
         let [renamed, told, zoned, masquerade_all, ranged, theirs] = flags;
         let mut config = config();
         if renamed {
@@ -231,6 +266,7 @@ fn setting() -> impl Strategy<Value = NodeConfig> {
         config.detect_local = detect_local;
         config.node_port_addresses = doors;
         config.masquerade_all = masquerade_all;
+        config.schedule.scheduler = scheduler;
         config.proxy_name = (theirs && masquerade_all).then(|| "other".into());
         config
     })
