@@ -4,6 +4,7 @@
 mod bench;
 mod clock;
 mod demo;
+mod dns_bench;
 mod header;
 mod install;
 mod interrupt;

@@ -46,6 +46,26 @@ pub(crate) const IPERF3: Tool = Tool {
     program: "iperf3",
     package: "iperf3",
 };
+/// `dig`: asks for names.
+pub(crate) const DIG: Tool = Tool {
+    program: "dig",
+    package: "bind9-dnsutils",
+};
+/// `wget`: follows a name as programs do, through the system's resolver.
+pub(crate) const WGET: Tool = Tool {
+    program: "wget",
+    package: "wget",
+};
+/// `knotd`: another DNS server, to ask and to be measured beside.
+pub(crate) const KNOTD: Tool = Tool {
+    program: "knotd",
+    package: "knot",
+};
+/// `dnsperf`: asks for names as fast as they are answered.
+pub(crate) const DNSPERF: Tool = Tool {
+    program: "dnsperf",
+    package: "dnsperf",
+};
 /// `runsc`: gVisor, where a TUN offers less.
 pub(crate) const RUNSC: Tool = Tool {
     program: "runsc",

@@ -14,6 +14,9 @@ use crate::{process, workspace};
 /// How long a question may take.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
 
+/// Where names that are not the cluster's are asked for: a client outside, once it serves them.
+pub(crate) const UPSTREAM: &str = "203.0.113.10";
+
 /// The built command, and the directory that it works in.
 #[derive(Debug)]
 pub(crate) struct Portolan {
@@ -43,6 +46,8 @@ impl Portolan {
             .args(["--control", &control(node), "--tun", TUN]);
         command.arg("--node-config").arg(objects.describe(node)?);
         command.arg("--objects").arg(objects.directory());
+        command.args(["--dns", &format!("{}:53", node.addresses.ipv4)]);
+        command.args(["--dns-upstream", UPSTREAM]);
         Ok(command)
     }
 

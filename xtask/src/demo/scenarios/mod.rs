@@ -4,6 +4,7 @@ mod affinity;
 mod cluster_ip;
 mod internal_traffic_policy;
 mod load_balancer;
+mod names;
 mod node_port;
 
 use core::time::Duration;
@@ -44,6 +45,9 @@ pub(crate) fn all(stage: &mut Stage<'_>, numbers: &[usize]) -> Result<()> {
         affinity::show,
         node_port::show,
         load_balancer::show,
+        names::external_name,
+        names::endpoints,
+        names::readiness,
     ];
     for (number, scenario) in (1..).zip(scenarios) {
         if numbers.is_empty() || numbers.contains(&number) {

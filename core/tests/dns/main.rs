@@ -1,0 +1,7 @@
+//! DNS as its clients meet it: no allocation, no packet that breaks it, replies that another library can read, and
+//! the same answers whatever came before.
+
+mod history;
+mod hostile;
+mod no_alloc;
+mod world;
