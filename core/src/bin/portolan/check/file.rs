@@ -1,5 +1,6 @@
 //! Reads a case file; what is wrong with it is said with line and field.
 
+use super::api::case::{EndpointsFile, ValidationFile};
 use super::case::{FlowsFile, Head, PacketsFile};
 use super::dns::case::DnsFile;
 use core::fmt;
@@ -7,7 +8,7 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
 /// The kinds of case files that exist but are not judged here.
-const OTHER_KINDS: [&str; 3] = ["lb", "endpoints", "validation"];
+const OTHER_KINDS: [&str; 1] = ["lb"];
 
 /// A case file that was understood.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub(crate) enum CaseFile {
     Packets(PacketsFile),
     /// Kind `dns`.
     Dns(DnsFile),
+    /// Kind `endpoints`.
+    Endpoints(EndpointsFile),
+    /// Kind `validation`.
+    Validation(Box<ValidationFile>),
     /// Another kind, unread.
     Other(String),
 }
@@ -106,6 +111,8 @@ pub(crate) fn read(path: &Path) -> Result<CaseFile, ReadError> {
         None | Some("flows") => parse(path, &text).map(CaseFile::Flows),
         Some("packets") => parse(path, &text).map(CaseFile::Packets),
         Some("dns") => parse(path, &text).map(CaseFile::Dns),
+        Some("endpoints") => parse(path, &text).map(CaseFile::Endpoints),
+        Some("validation") => parse(path, &text).map(|file| CaseFile::Validation(Box::new(file))),
         Some(kind) if OTHER_KINDS.contains(&kind) => Ok(CaseFile::Other(kind.to_owned())),
         Some(kind) => Err(wrong("kind", format!("`{kind}` is no kind of case file"))),
     }

@@ -1,5 +1,6 @@
 //! `portolan check`: case files in, verdicts on the dataplane out.
 
+mod api;
 mod attempt;
 pub(crate) mod build;
 pub(crate) mod case;
@@ -84,6 +85,13 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode, CommandError
             }
             file::CaseFile::Dns(file) => {
                 dns::run(name, file, wanted, &mut |outcome| report.add(outcome))?;
+            }
+            file::CaseFile::Endpoints(file) => {
+                api::endpoints::run(name, file, wanted, &mut |outcome| report.add(outcome))?;
+            }
+            file::CaseFile::Validation(file) => {
+                api::validation::run(name, file, wanted, &mut |outcome| report.add(outcome))?;
+                api::allocators::run(name, file, wanted, &mut |outcome| report.add(outcome))?;
             }
             file::CaseFile::Other(kind) => report.add(&Outcome {
                 file: name.clone(),
