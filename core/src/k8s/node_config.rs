@@ -14,6 +14,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The greatest description that [`decode_node_config`] reads, in bytes.
 const MAX_BYTES: usize = 1 << 20;
@@ -62,6 +63,9 @@ pub struct NodeDescription {
     /// Serve only Services with this label `service.kubernetes.io/service-proxy-name`; absent: those without.
     #[serde(default)]
     pub proxy_name: Option<String>,
+    /// How the API server's part allocates, for hosts without a cluster; not looked at here.
+    #[serde(default)]
+    pub api: Option<Value>,
 }
 
 /// Reads a node's description from YAML or JSON, one document.

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-/// Longest request, in bytes: a packet of 64 KiB in hexadecimal, and room to spare.
-const MAX_REQUEST: u64 = 1 << 18;
+/// Longest request, in bytes: a manifest of some thousands of objects.
+const MAX_REQUEST: u64 = 16 << 20;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -31,6 +31,21 @@ pub(crate) enum Request {
     Explain {
         /// The packet from the IP header on, in hexadecimal.
         packet: String,
+    },
+    /// What `portolan apply` asks for: objects of a store, created or replaced.
+    Apply {
+        /// The manifest's text.
+        manifest: String,
+    },
+    /// What `portolan delete` asks for.
+    Delete {
+        /// Kind, namespace and name of each object.
+        objects: Vec<(String, String, String)>,
+    },
+    /// Whole objects of a store.
+    Objects {
+        /// Their kind, as `kubectl get` names it.
+        kind: String,
     },
 }
 
@@ -165,7 +180,7 @@ pub(crate) fn ask(path: Option<&Path>, request: &Request) -> Result<Value, Comma
     let refusals = refusals.join(", ");
     Err(format!(
         "no running portolan answers ({refusals}); name its socket with --control, or give \
-         --node-config and --objects"
+         --node-config and --objects, or --store"
     )
     .into())
 }

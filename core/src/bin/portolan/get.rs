@@ -1,11 +1,13 @@
 //! `portolan get`: Services, endpoints, connections and counters as tables, or as JSON.
 
+mod objects;
 pub(crate) mod rows;
 
 use crate::CommandError;
 use crate::control::{self, Request};
 use crate::offline::Source;
 use clap::{Args, ValueEnum};
+use portolan::k8s::ResourceKind;
 use rows::{ConnectionRow, EndpointsRow, ServiceRow, StatRow};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,54 @@ pub(crate) enum Resource {
     Connections,
     /// Counters and capacities of a running portolan
     Stats,
+    /// EndpointSlices of a store, given and made
+    #[value(alias = "endpointslice")]
+    Endpointslices,
+    /// Pods of a store
+    #[value(alias = "pod", alias = "po")]
+    Pods,
+    /// Nodes of a store
+    #[value(alias = "node", alias = "no")]
+    Nodes,
+    /// Namespaces of a store
+    #[value(alias = "namespace", alias = "ns")]
+    Namespaces,
+    /// ServiceCIDRs of a store
+    #[value(alias = "servicecidr")]
+    Servicecidrs,
+}
+
+impl Resource {
+    /// The kind of whole objects that it is.
+    const fn kind(self) -> Option<ResourceKind> {
+        match self {
+            Self::Services => Some(ResourceKind::Service),
+            Self::Endpoints => Some(ResourceKind::Endpoints),
+            Self::Endpointslices => Some(ResourceKind::EndpointSlice),
+            Self::Pods => Some(ResourceKind::Pod),
+            Self::Nodes => Some(ResourceKind::Node),
+            Self::Namespaces => Some(ResourceKind::Namespace),
+            Self::Servicecidrs => Some(ResourceKind::ServiceCidr),
+            Self::Connections | Self::Stats => None,
+        }
+    }
+
+    /// Is there a table of it that needs no store?
+    const fn has_rows(self) -> bool {
+        matches!(
+            self,
+            Self::Services | Self::Endpoints | Self::Connections | Self::Stats
+        )
+    }
+}
+
+/// How whole objects are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// As YAML
+    Yaml,
+    /// As JSON
+    Json,
 }
 
 /// What `portolan get` is told.
@@ -47,6 +97,9 @@ pub(crate) struct GetArguments {
     /// Prints a JSON array instead of a table
     #[arg(long)]
     json: bool,
+    /// Prints whole objects of a running portolan's store
+    #[arg(short, long, value_enum)]
+    output: Option<Output>,
     #[command(flatten)]
     source: Source,
 }
@@ -63,6 +116,11 @@ pub(crate) trait Row: Serialize + DeserializeOwned {
 
 /// Lists what is asked for.
 pub(crate) fn get(arguments: &GetArguments) -> Result<ExitCode, CommandError> {
+    if arguments.output.is_some() || !arguments.resource.has_rows() {
+        let kind = arguments.resource.kind();
+        let kind = kind.ok_or("connections and counters are no objects: leave out --output")?;
+        return objects::get(arguments, kind);
+    }
     let rows = match arguments.source.load()? {
         Some(serving) => rows::offline(&serving, arguments.resource)?,
         None => control::ask(
@@ -77,6 +135,11 @@ pub(crate) fn get(arguments: &GetArguments) -> Result<ExitCode, CommandError> {
         Resource::Endpoints => show::<EndpointsRow>(arguments, rows),
         Resource::Connections => show::<ConnectionRow>(arguments, rows),
         Resource::Stats => show::<StatRow>(arguments, rows),
+        Resource::Endpointslices
+        | Resource::Pods
+        | Resource::Nodes
+        | Resource::Namespaces
+        | Resource::Servicecidrs => Err("these are objects, and have no rows".into()),
     }
 }
 

@@ -1,8 +1,10 @@
 //! `portolan`: Kubernetes Services from the command line. Data goes to stdout, everything else to stderr.
 
+mod apply;
 mod check;
 mod control;
 mod dns;
+mod edit;
 mod explain;
 mod get;
 mod offline;
@@ -10,6 +12,7 @@ mod run;
 mod serve;
 mod serving;
 mod settings;
+mod store;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +38,12 @@ enum Command {
     Explain(explain::ExplainArguments),
     /// Prints Services, endpoints, connections or counters
     Get(get::GetArguments),
+    /// Creates or replaces objects of a store, as `kubectl apply` does
+    Apply(apply::ApplyArguments),
+    /// Deletes objects of a store
+    Delete(apply::DeleteArguments),
+    /// Edits an object of a store in $EDITOR
+    Edit(edit::EditArguments),
     /// Holds the dataplane to case files: objects, packets, and what must come of them
     Check(check::CheckArguments),
 }
@@ -46,7 +55,12 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let default = match arguments.command {
         Command::Run(_) => LevelFilter::INFO,
-        Command::Explain(_) | Command::Get(_) | Command::Check(_) => LevelFilter::WARN,
+        Command::Explain(_)
+        | Command::Get(_)
+        | Command::Apply(_)
+        | Command::Delete(_)
+        | Command::Edit(_)
+        | Command::Check(_) => LevelFilter::WARN,
     };
     tracing_subscriber::fmt()
         .with_max_level(arguments.log.unwrap_or(default))
@@ -58,6 +72,9 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Get(arguments) => get::get(arguments),
+        Command::Apply(arguments) => apply::apply(arguments),
+        Command::Delete(arguments) => apply::delete(arguments),
+        Command::Edit(arguments) => edit::edit(arguments),
         Command::Check(arguments) => check::check(arguments),
     };
     outcome.unwrap_or_else(|error| {

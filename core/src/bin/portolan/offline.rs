@@ -4,9 +4,12 @@ use crate::CommandError;
 use crate::serving::Serving;
 use crate::watch::{Difference, Manifests};
 use clap::Args;
+use k8s_openapi::api::core::v1 as core_v1;
+use portolan::api::{ApiDescription, Settings};
 use portolan::dataplane::Config;
 use portolan::k8s;
 use portolan::plan::NodeConfig;
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use tracing::{error, warn};
 
@@ -51,6 +54,51 @@ pub(crate) fn read_node(path: &Path) -> Result<NodeConfig, CommandError> {
         let lines: Vec<_> = rejections.iter().map(ToString::to_string).collect();
         lines.join("\n").into()
     })
+}
+
+/// Reads how the API server's part allocates: the section `api` of a node's description. Without one, and without
+/// a description, ClusterIPs come from where the node says that Services' addresses are.
+pub(crate) fn read_api_settings(
+    path: Option<&Path>,
+    node: &NodeConfig,
+) -> Result<Settings, CommandError> {
+    /// The one section that matters here; the others have been read.
+    #[derive(Default, Deserialize)]
+    struct Sections {
+        #[serde(default)]
+        api: ApiDescription,
+    }
+    let name = path
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
+    let sections = match path {
+        None => Sections::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+            serde_saphyr::from_str(&text).map_err(|error| format!("{name}: {error}"))?
+        }
+    };
+    let seed = u64::from(std::process::id());
+    let settings = sections.api.into_settings(&name, &node.service_cidrs, seed);
+    settings.map_err(|rejections| {
+        let lines: Vec<_> = rejections.iter().map(ToString::to_string).collect();
+        lines.join("\n").into()
+    })
+}
+
+/// This node as an object, for Pods that stand on it.
+pub(crate) fn own_node(node: &NodeConfig) -> core_v1::Node {
+    let zone = node.zone.iter();
+    let zone = zone.map(|zone| ("topology.kubernetes.io/zone".to_owned(), zone.clone()));
+    let addresses = node.addresses.iter().map(|address| core_v1::NodeAddress {
+        address: address.to_string(),
+        type_: "InternalIP".to_owned(),
+    });
+    let mut object = core_v1::Node::default();
+    object.metadata.name = Some(node.name.clone());
+    object.metadata.labels = Some(zone.collect());
+    object.status.get_or_insert_default().addresses = Some(addresses.collect());
+    object
 }
 
 /// Applies what changed in the files; logs what cannot be served. Everything else is served.

@@ -4,11 +4,12 @@ use crate::CommandError;
 use crate::control::{Asked, Request, Socket};
 use crate::dns::{DnsArguments, DnsServer};
 use crate::get::{Resource, rows};
-use crate::offline::apply;
+use crate::offline::{apply, own_node};
 use crate::serve::{Addresses, Scrape, Server};
 use crate::serving::Serving;
 use crate::settings::{OptionArguments, Settings, SettingsFiles};
-use crate::watch::Manifests;
+use crate::store::Store;
+use crate::watch::{Difference, Manifests};
 use crate::{explain, serve, watch};
 use clap::Args;
 use core::net::SocketAddr;
@@ -19,6 +20,7 @@ use portolan::health::Moment;
 use portolan::metrics::{SyncMetrics, exposition};
 use portolan::model::{Kind, Object};
 use portolan::net::Family;
+use portolan::plan::NodeConfig;
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -40,8 +42,13 @@ pub(crate) struct RunArguments {
     options: OptionArguments,
     /// Manifests: files, or directories of .yaml, .yml and .json files. They are the desired state: an object
     /// whose file vanishes is deleted
-    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    #[arg(long, value_name = "PATH", required_unless_present = "store", num_args = 1..)]
     objects: Vec<PathBuf>,
+    /// A directory of manifests for which this process does the API server's part too: Services are completed,
+    /// judged and given addresses and ports (section `api` of the node's description), endpoints are made from
+    /// Pods, and all that is kept in DIR/.portolan. `portolan apply`, `delete` and `edit` work on it
+    #[arg(long, value_name = "DIR", conflicts_with = "objects")]
+    store: Option<PathBuf>,
     /// The TUN device: made if there is none of this name
     #[arg(long, value_name = "NAME")]
     tun: String,
@@ -85,9 +92,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
     config.limits.workers = arguments.queues;
     settings.apply(&mut config);
     let mut serving = Serving::new(settings.node.clone(), &config)?;
-    let mut manifests = Manifests::new(&arguments.objects)?;
     let begun = serve::now();
-    apply(&mut serving, manifests.refresh(true))?;
+    let (desired, difference) = Desired::open(arguments, &settings.node)?;
+    apply(&mut serving, difference)?;
     let mut sync = SyncMetrics::default();
     note_sync(&mut sync, begun);
 
@@ -118,7 +125,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
     let mut running = Running {
         arguments,
         serving,
-        manifests,
+        desired,
         stamps,
         settings,
         driver,
@@ -246,11 +253,44 @@ fn open_socket(
     }
 }
 
+/// Where the desired state is.
+#[derive(Debug)]
+enum Desired {
+    /// In manifests that somebody else has completed.
+    Manifests(Manifests),
+    /// In a store of our own.
+    Store(Box<Store>),
+}
+
+impl Desired {
+    fn open(
+        arguments: &RunArguments,
+        node: &NodeConfig,
+    ) -> Result<(Self, Difference), CommandError> {
+        let Some(root) = &arguments.store else {
+            let mut manifests = Manifests::new(&arguments.objects)?;
+            let difference = manifests.refresh(true);
+            return Ok((Self::Manifests(manifests), difference));
+        };
+        let settings = arguments.settings.api(node)?;
+        let mut store = Store::open(root, settings, own_node(node))?;
+        let difference = store.load()?;
+        Ok((Self::Store(Box::new(store)), difference))
+    }
+
+    fn refresh(&mut self, all: bool) -> Result<Difference, CommandError> {
+        match self {
+            Self::Manifests(manifests) => Ok(manifests.refresh(all)),
+            Self::Store(store) => store.refresh(all),
+        }
+    }
+}
+
 /// What the main loop holds.
 struct Running<'a> {
     arguments: &'a RunArguments,
     serving: Serving,
-    manifests: Manifests,
+    desired: Desired,
     settings: Settings,
     stamps: [Option<watch::Stamp>; 2],
     driver: Driver,
@@ -316,12 +356,42 @@ impl Running<'_> {
                     self.settings = settings;
                     self.end(begun);
                     info!("the node's description changed");
+                    self.reconfigure_store()?;
                 }
                 Ok(_) => {}
                 Err(error) => error!("{error}; the old description stays in force"),
             }
         }
-        let difference = self.manifests.refresh(all);
+        match self.desired.refresh(all) {
+            Ok(difference) => self.serve(difference),
+            // Whatever the reason, the old state is in force, and the files are looked at again.
+            Err(error) => {
+                error!("{error}; the old state stays in force");
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the store of what the node's description says now.
+    fn reconfigure_store(&mut self) -> Result<(), CommandError> {
+        let Desired::Store(store) = &mut self.desired else {
+            return Ok(());
+        };
+        let node = &self.settings.node;
+        match self.arguments.settings.api(node) {
+            Ok(settings) => {
+                let difference = store.reconfigure(settings, own_node(node))?;
+                self.serve(difference)
+            }
+            Err(error) => {
+                error!("{error}; the old settings stay in force");
+                Ok(())
+            }
+        }
+    }
+
+    /// Serves what has changed.
+    fn serve(&mut self, difference: Difference) -> Result<(), CommandError> {
         if difference.is_empty() {
             return Ok(());
         }
@@ -358,7 +428,7 @@ impl Running<'_> {
         }
     }
 
-    fn answer(&self, request: &Request) -> Result<Value, CommandError> {
+    fn answer(&mut self, request: &Request) -> Result<Value, CommandError> {
         let now = driver::now();
         match request {
             Request::Get { resource } => match resource {
@@ -371,8 +441,19 @@ impl Running<'_> {
                     &self.serving,
                     self.driver.stats(),
                 ))?),
+                other => rows::offline(&self.serving, *other),
             },
             Request::Explain { packet } => explain::answer(&self.serving, now, packet),
+            Request::Apply { .. } | Request::Delete { .. } | Request::Objects { .. } => {
+                let Desired::Store(store) = &mut self.desired else {
+                    return Err(
+                        "this portolan has no store: it was not started with --store".into(),
+                    );
+                };
+                let (answer, difference) = store.answer(request)?;
+                self.serve(difference)?;
+                Ok(answer)
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What `portolan run` is told of its node: by a description, by a `KubeProxyConfiguration`, or by both.
 
 use crate::CommandError;
-use crate::offline::read_node;
+use crate::offline::{read_api_settings, read_node};
 use crate::watch;
 use clap::{Args, ValueEnum};
+use portolan::api;
 use portolan::conntrack::Timeouts;
 use portolan::dataplane::{Config, EndedTcp, MidStream, Options};
 use portolan::k8s::{self, KubeProxyConfig};
@@ -83,6 +84,11 @@ impl SettingsFiles {
             None => described.unwrap_or_default(),
         };
         Ok(Settings { node, kube_proxy })
+    }
+
+    /// How the API server's part allocates on this node.
+    pub(crate) fn api(&self, node: &NodeConfig) -> Result<api::Settings, CommandError> {
+        read_api_settings(self.node_config.as_deref(), node)
     }
 
     /// Changes when a file does.

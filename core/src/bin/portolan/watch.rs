@@ -58,6 +58,20 @@ pub(crate) struct Difference {
 }
 
 impl Difference {
+    /// Does what `other` says too, after this.
+    pub(crate) fn extend(&mut self, other: Self) {
+        let changed: BTreeSet<_> = other.apply.iter().map(Object::reference).collect();
+        self.delete.retain(|reference| !changed.contains(reference));
+        self.apply.retain(|object| {
+            let reference = object.reference();
+            !changed.contains(&reference) && !other.delete.contains(&reference)
+        });
+        self.delete.extend(other.delete);
+        self.apply.extend(other.apply);
+        self.rejections.extend(other.rejections);
+        self.unreadable.extend(other.unreadable);
+    }
+
     /// Is there nothing to do and nothing to say?
     pub(crate) const fn is_empty(&self) -> bool {
         self.delete.is_empty()
@@ -201,7 +215,7 @@ impl Manifests {
 }
 
 /// The manifests in a directory, not in those below it.
-fn list(directory: &Path) -> io::Result<Vec<(PathBuf, Stamp)>> {
+pub(crate) fn list(directory: &Path) -> io::Result<Vec<(PathBuf, Stamp)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

@@ -21,9 +21,7 @@ pub(crate) fn offline(serving: &Serving, resource: Resource) -> Result<Value, Co
     match resource {
         Resource::Services => Ok(serde_json::to_value(services(serving.objects()))?),
         Resource::Endpoints => Ok(serde_json::to_value(endpoints(serving.objects()))?),
-        Resource::Connections | Resource::Stats => {
-            Err("connections and counters are a running portolan's: leave out --objects".into())
-        }
+        _ => Err("connections and counters are a running portolan's: leave out --objects".into()),
     }
 }
 
@@ -396,7 +394,7 @@ impl Row for StatRow {
 }
 
 /// How long ago that was, as kubectl says it.
-fn age(created: Option<i64>) -> String {
+pub(super) fn age(created: Option<i64>) -> String {
     let Some(created) = created else {
         return "<unknown>".to_owned();
     };
