@@ -318,8 +318,9 @@ impl Registry {
             // The status is ours to write.
             new.status = old.and_then(|old| old.status.clone());
         }
-        if let Some(old) = old {
-            update::prepare(&mut new, old);
+        match old {
+            Some(old) => update::prepare(&mut new, old),
+            None => defaults::list_cluster_ip(&mut new),
         }
         families::fill(&mut new, old, &self.allocators.families(), &mut errors);
         validate::validate(&new, &mut errors);

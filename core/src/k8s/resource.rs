@@ -17,7 +17,6 @@ use serde_json::Value;
 
 /// The kinds of objects that can be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
 pub enum ResourceKind {
     /// networking.k8s.io/v1 ServiceCIDR.
     ServiceCidr,

@@ -123,6 +123,14 @@ fn default_text(text: &mut Option<String>, default: &str) {
     text.get_or_insert_with(|| default.to_string());
 }
 
+/// Who gives a new Service `clusterIP` alone means `clusterIPs` too; who gives the list must give both.
+pub(crate) fn list_cluster_ip(service: &mut Service) {
+    let spec = service.spec.get_or_insert_default();
+    if spec.ips().is_empty() {
+        spec.cluster_ips = spec.cluster_ip.clone().map(|ip| alloc::vec![ip]);
+    }
+}
+
 /// Makes a stored Service whole: objects written by hand or long ago may lack what is derived from the rest.
 pub(crate) fn fill_stored(service: &mut Service, default_family: Option<Family>) {
     normalize(service);
@@ -131,9 +139,8 @@ pub(crate) fn fill_stored(service: &mut Service, default_family: Option<Family>)
     if !spec.needs_cluster_ip() {
         return;
     }
-    if spec.ips().is_empty() && !spec.single_ip().is_empty() {
-        spec.cluster_ips = spec.cluster_ip.clone().map(|ip| alloc::vec![ip]);
-    }
+    list_cluster_ip(service);
+    let spec = service.spec.get_or_insert_default();
     if spec.single_ip().is_empty() {
         spec.cluster_ip = spec.ips().first().cloned();
     }

@@ -137,7 +137,9 @@ fn from_addresses(spec: &mut ServiceSpec, configured: &[Family], errors: &mut Er
     for (index, ip) in (spec.families().len()..).zip(given) {
         let Some(family) = family_of(ip) else { break };
         let name = family_name(family);
-        if configured.contains(&family) {
+        if derived.iter().any(|it| it == name) {
+            // The addresses' own rules say that there is one of each family.
+        } else if configured.contains(&family) {
             derived.push(name.to_string());
         } else {
             let rule = format!("{name} is not configured on this cluster");

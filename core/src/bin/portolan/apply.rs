@@ -29,17 +29,26 @@ pub(crate) struct StoreArguments {
 impl StoreArguments {
     /// The answer of the store.
     pub(crate) fn ask(&self, request: &Request) -> Result<Value, CommandError> {
-        let (Some(root), Some(node_config)) = (&self.store, &self.node_config) else {
-            return control::ask(self.control.as_deref(), request);
-        };
-        let node = read_node(node_config)?;
-        let settings = read_api_settings(Some(node_config), &node)?;
-        let mut store = Store::open(root, settings, own_node(&node))?;
-        for (path, rejection) in store.load()?.rejections {
-            eprintln!("portolan: {}: {rejection}", path.display());
+        match (&self.store, &self.node_config) {
+            (Some(root), Some(node_config)) => ask_directory(root, node_config, request),
+            _ => control::ask(self.control.as_deref(), request),
         }
-        Ok(store.answer(request)?.0)
     }
+}
+
+/// The answer of a store that no running process works on.
+pub(crate) fn ask_directory(
+    root: &Path,
+    node_config: &Path,
+    request: &Request,
+) -> Result<Value, CommandError> {
+    let node = read_node(node_config)?;
+    let settings = read_api_settings(Some(node_config), &node)?;
+    let mut store = Store::open(root, settings, own_node(&node))?;
+    for (path, rejection) in store.load()?.rejections {
+        eprintln!("portolan: {}: {rejection}", path.display());
+    }
+    Ok(store.answer(request)?.0)
 }
 
 /// What `portolan apply` is told.

@@ -1,7 +1,10 @@
 //! Where a command's answers come from: a running `portolan`, or the same files that one would read.
 
 use crate::CommandError;
+use crate::apply::ask_directory;
+use crate::control::{self, Request};
 use crate::serving::Serving;
+use crate::store::Store;
 use crate::watch::{Difference, Manifests};
 use clap::Args;
 use k8s_openapi::api::core::v1 as core_v1;
@@ -10,6 +13,7 @@ use portolan::dataplane::Config;
 use portolan::k8s;
 use portolan::plan::NodeConfig;
 use serde::Deserialize;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tracing::{error, warn};
 
@@ -17,11 +21,19 @@ use tracing::{error, warn};
 #[derive(Debug, Args)]
 pub(crate) struct Source {
     /// Answers from this description of a node instead of asking a running portolan (YAML)
-    #[arg(long, value_name = "FILE", requires = "objects")]
+    #[arg(long, value_name = "FILE")]
     node_config: Option<PathBuf>,
     /// Answers from these manifests: files, or directories of .yaml, .yml and .json files
     #[arg(long, value_name = "PATH", num_args = 1.., requires = "node_config")]
     objects: Vec<PathBuf>,
+    /// Answers from this store, which no running portolan may have open
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "node_config",
+        conflicts_with = "objects"
+    )]
+    store: Option<PathBuf>,
     /// The control socket of the running portolan [default: /run/portolan.sock, else
     /// $XDG_RUNTIME_DIR/portolan.sock]
     #[arg(long, value_name = "SOCKET", conflicts_with = "node_config")]
@@ -34,13 +46,30 @@ impl Source {
         self.control.as_deref()
     }
 
+    /// What a store says to a request about whole objects.
+    pub(crate) fn ask_store(&self, request: &Request) -> Result<Value, CommandError> {
+        match (&self.store, &self.node_config) {
+            (Some(root), Some(node_config)) => ask_directory(root, node_config, request),
+            (None, Some(_)) => Err("whole objects are a store's: name it with --store".into()),
+            _ => control::ask(self.control(), request),
+        }
+    }
+
     /// A node made from the files; `None` if a running process is to be asked.
     pub(crate) fn load(&self) -> Result<Option<Serving>, CommandError> {
         let Some(node_config) = &self.node_config else {
             return Ok(None);
         };
-        let mut serving = Serving::new(read_node(node_config)?, &Config::default())?;
-        let difference = Manifests::new(&self.objects)?.refresh(true);
+        let node = read_node(node_config)?;
+        let difference = if let Some(root) = &self.store {
+            let settings = read_api_settings(Some(node_config), &node)?;
+            Store::open(root, settings, own_node(&node))?.load()?
+        } else if self.objects.is_empty() {
+            return Err("--node-config needs --objects or --store beside it".into());
+        } else {
+            Manifests::new(&self.objects)?.refresh(true)
+        };
+        let mut serving = Serving::new(node, &Config::default())?;
         apply(&mut serving, difference)?;
         Ok(Some(serving))
     }

@@ -432,7 +432,13 @@ impl Running<'_> {
         let now = driver::now();
         match request {
             Request::Get { resource } => match resource {
-                Resource::Services | Resource::Endpoints => rows::offline(&self.serving, *resource),
+                Resource::Services
+                | Resource::Endpoints
+                | Resource::Endpointslices
+                | Resource::Pods
+                | Resource::Nodes
+                | Resource::Namespaces
+                | Resource::Servicecidrs => rows::offline(&self.serving, *resource),
                 Resource::Connections => Ok(serde_json::to_value(rows::connections(
                     self.serving.dataplane(),
                     now,
@@ -441,7 +447,6 @@ impl Running<'_> {
                     &self.serving,
                     self.driver.stats(),
                 ))?),
-                other => rows::offline(&self.serving, *other),
             },
             Request::Explain { packet } => explain::answer(&self.serving, now, packet),
             Request::Apply { .. } | Request::Delete { .. } | Request::Objects { .. } => {

@@ -2,7 +2,7 @@
 
 use super::{GetArguments, Output, print_table, rows::age};
 use crate::CommandError;
-use crate::control::{self, Request};
+use crate::control::Request;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use portolan::k8s::ResourceKind;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub(super) fn get(arguments: &GetArguments, kind: ResourceKind) -> Result<ExitCo
     let request = Request::Objects {
         kind: kind.plural().to_owned(),
     };
-    let answer = control::ask(arguments.source.control(), &request)?;
+    let answer = arguments.source.ask_store(&request)?;
     let Value::Array(mut objects) = answer else {
         return Err("the answer is no list of objects".into());
     };
@@ -26,8 +26,8 @@ pub(super) fn get(arguments: &GetArguments, kind: ResourceKind) -> Result<ExitCo
         let here = !kind.is_namespaced()
             || arguments.all_namespaces
             || text(object, "namespace").as_deref() == Some(&arguments.namespace);
-        here && arguments.name.is_none()
-            || here && text(object, "name").as_deref() == arguments.name.as_deref()
+        let named = arguments.name.is_none() || text(object, "name") == arguments.name;
+        here && named
     });
     if objects.is_empty() {
         if let Some(name) = &arguments.name {
@@ -76,7 +76,9 @@ const fn header(kind: ResourceKind) -> &'static [&'static str] {
         ResourceKind::EndpointSlice => &["NAME", "ADDRESSTYPE", "PORTS", "ENDPOINTS", "AGE"],
         ResourceKind::Node => &["NAME", "ZONE", "INTERNAL-IP", "AGE"],
         ResourceKind::ServiceCidr => &["NAME", "CIDRS", "AGE"],
-        _ => &["NAME", "AGE"],
+        ResourceKind::Namespace | ResourceKind::Service | ResourceKind::Endpoints => {
+            &["NAME", "AGE"]
+        }
     }
 }
 
@@ -95,7 +97,7 @@ fn cells(kind: ResourceKind, object: &Value) -> Vec<String> {
             }),
         ],
         ResourceKind::ServiceCidr => vec![listed(&object["spec"]["cidrs"], |it| Some(plain(it)))],
-        _ => Vec::new(),
+        ResourceKind::Namespace | ResourceKind::Service | ResourceKind::Endpoints => Vec::new(),
     };
     [vec![name], middle, vec![age]].concat()
 }
@@ -153,7 +155,7 @@ fn plain(value: &Value) -> String {
     match value {
         Value::Null => "<none>".to_owned(),
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
 

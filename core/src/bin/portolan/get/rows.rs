@@ -21,7 +21,15 @@ pub(crate) fn offline(serving: &Serving, resource: Resource) -> Result<Value, Co
     match resource {
         Resource::Services => Ok(serde_json::to_value(services(serving.objects()))?),
         Resource::Endpoints => Ok(serde_json::to_value(endpoints(serving.objects()))?),
-        _ => Err("connections and counters are a running portolan's: leave out --objects".into()),
+        Resource::Connections
+        | Resource::Stats
+        | Resource::Endpointslices
+        | Resource::Pods
+        | Resource::Nodes
+        | Resource::Namespaces
+        | Resource::Servicecidrs => {
+            Err("connections and counters are a running portolan's: leave out --objects".into())
+        }
     }
 }
 

@@ -416,7 +416,11 @@ impl Store {
                     .filter_map(|it| self.registry.endpoints(&it.key));
                 objects.extend(made.map(|it| Resource::Endpoints(Box::new(it))));
             }
-            _ => {}
+            ResourceKind::ServiceCidr
+            | ResourceKind::Namespace
+            | ResourceKind::Node
+            | ResourceKind::Pod
+            | ResourceKind::Service => {}
         }
         objects.sort_by_key(Resource::reference);
         objects
@@ -509,7 +513,7 @@ fn model_reference(reference: ResourceRef) -> Option<ObjectRef> {
         ResourceKind::Endpoints => Kind::Endpoints,
         ResourceKind::Node => Kind::Node,
         ResourceKind::Namespace => Kind::Namespace,
-        _ => return None,
+        ResourceKind::ServiceCidr | ResourceKind::Pod => return None,
     };
     Some(ObjectRef {
         kind,
