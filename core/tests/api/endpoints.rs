@@ -30,22 +30,35 @@ fn endpoints_of_the_older_kind_tell_the_same() {
         applied.expect("a sound pod");
     }
     registry.take_changes();
-    let endpoints = registry.endpoints(&ObjectKey::new("default", "web")).expect("made");
+    let endpoints = registry
+        .endpoints(&ObjectKey::new("default", "web"))
+        .expect("made");
     let subsets = endpoints.subsets.expect("subsets");
     let ips = |list: &Option<Vec<k8s_openapi::api::core::v1::EndpointAddress>>| {
-        list.iter().flatten().map(|it| it.ip.clone()).collect::<Vec<_>>()
+        list.iter()
+            .flatten()
+            .map(|it| it.ip.clone())
+            .collect::<Vec<_>>()
     };
     let told: Vec<_> = subsets
         .iter()
         .map(|it| {
             let ports = it.ports.as_ref().expect("ports");
-            (ports[0].port, ips(&it.addresses), ips(&it.not_ready_addresses))
+            (
+                ports[0].port,
+                ips(&it.addresses),
+                ips(&it.not_ready_addresses),
+            )
         })
         .collect();
     assert_eq!(
         told,
         [
-            (8080, vec!["10.0.0.2".to_owned()], vec!["10.0.0.4".to_owned()]),
+            (
+                8080,
+                vec!["10.0.0.2".to_owned()],
+                vec!["10.0.0.4".to_owned()]
+            ),
             (8081, vec!["10.0.0.3".to_owned()], vec![]),
         ]
     );
@@ -64,13 +77,19 @@ fn only_slices_that_changed_are_told() {
         set(&mut controller, object);
     }
     for number in 1..=6 {
-        set(&mut controller, &pod(&format!("p{number}"), "web", true, number));
+        set(
+            &mut controller,
+            &pod(&format!("p{number}"), "web", true, number),
+        );
     }
     assert_eq!(controller.reconcile().len(), 3);
     assert_eq!(controller.reconcile(), []);
     set(&mut controller, &pod("p3", "web", false, 3));
     let changes = controller.reconcile();
-    assert!(matches!(changes.as_slice(), [SliceChange::Apply(_)]), "{changes:?}");
+    assert!(
+        matches!(changes.as_slice(), [SliceChange::Apply(_)]),
+        "{changes:?}"
+    );
     set(&mut controller, &pod("p3", "web", false, 3));
     assert_eq!(controller.reconcile(), [], "nothing has changed");
 }
@@ -83,12 +102,19 @@ fn a_slice_of_somebody_elses_keeps_its_name() {
     let web = "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80}]}}";
     apply(&mut registry, web).expect("sound");
     registry.take_changes();
-    let made: Vec<_> = registry.slices().filter_map(|it| it.metadata.name).collect();
+    let made: Vec<_> = registry
+        .slices()
+        .filter_map(|it| it.metadata.name)
+        .collect();
     assert_eq!(made, ["web-2"]);
     let taken = foreign.replace("web-1", "web-2");
     let errors = apply(&mut registry, &taken).expect_err("a name that is used");
     assert_eq!(errors[0].field, "metadata.name");
-    assert!(registry.object(&reference(ResourceKind::EndpointSlice, "web-1")).is_some());
+    assert!(
+        registry
+            .object(&reference(ResourceKind::EndpointSlice, "web-1"))
+            .is_some()
+    );
 }
 
 fn set(controller: &mut EndpointController, object: &Resource) {

@@ -46,7 +46,9 @@ fn odd(draw: &mut Draw) -> Value {
         14 => json!([]),
         15 => json!({}),
         16 => json!(["IPv6", "IPv4"]),
-        17 => json!([{"port": 80, "nodePort": 30_001}, {"name": "b", "port": 80, "protocol": "UDP"}]),
+        17 => {
+            json!([{"port": 80, "nodePort": 30_001}, {"name": "b", "port": 80, "protocol": "UDP"}])
+        }
         18 => json!(draw.of(&["NodePort", "LoadBalancer", "ExternalName", "ClusterIP"])),
         19 => json!(draw.of(&["SingleStack", "PreferDualStack", "RequireDualStack"])),
         20 => json!(draw.of(&["Local", "Cluster", "ClientIP", "PreferClose"])),
@@ -112,9 +114,16 @@ fn manifest(draw: &mut Draw) -> Value {
         1 => value["metadata"]["annotations"] = odd(draw),
         2 => value["metadata"]["annotations"] = json!({"portolan/load-balancer-ips": odd(draw)}),
         3 => value["status"] = odd(draw),
-        4 => value["spec"]["ports"][0]["targetPort"] = odd(draw),
-        5 => value["spec"]["ports"][0]["nodePort"] = odd(draw),
-        6 => value["spec"]["cidrs"] = json!([format!("10.{}.0.0/2{}", draw.below(300), draw.below(9))]),
+        field @ (4 | 5) => {
+            let field = if field == 4 { "targetPort" } else { "nodePort" };
+            if let Some(Value::Object(port)) = value.pointer_mut("/spec/ports/0") {
+                port.insert(field.to_owned(), odd(draw));
+            }
+        }
+        6 => {
+            value["spec"]["cidrs"] =
+                json!([format!("10.{}.0.0/2{}", draw.below(300), draw.below(9))])
+        }
         7 => value["spec"] = odd(draw),
         _ => {}
     }
@@ -125,12 +134,23 @@ fn manifest(draw: &mut Draw) -> Value {
 fn holdings(registry: &Registry) -> BTreeMap<String, String> {
     let mut held = BTreeMap::new();
     for object in registry.objects() {
-        let Resource::Service(service) = object else { continue };
+        let Resource::Service(service) = object else {
+            continue;
+        };
         let owner = object.reference().to_string();
         let spec = service.spec.as_ref().expect("a stored spec");
-        let ips = spec.cluster_ips.iter().flatten().filter(|ip| *ip != "None").cloned();
-        let mut ports: Vec<i32> =
-            spec.ports.iter().flatten().filter_map(|port| port.node_port).collect();
+        let ips = spec
+            .cluster_ips
+            .iter()
+            .flatten()
+            .filter(|ip| *ip != "None")
+            .cloned();
+        let mut ports: Vec<i32> = spec
+            .ports
+            .iter()
+            .flatten()
+            .filter_map(|port| port.node_port)
+            .collect();
         ports.dedup();
         ports.extend(spec.health_check_node_port);
         for what in ips.chain(ports.iter().map(ToString::to_string)) {
@@ -145,7 +165,10 @@ fn holdings(registry: &Registry) -> BTreeMap<String, String> {
 #[test]
 fn whatever_comes_is_answered_and_nothing_is_given_twice() {
     let manifests = std::env::var("PORTOLAN_MANIFESTS");
-    let manifests = manifests.ok().and_then(|text| text.parse().ok()).unwrap_or(MANIFESTS);
+    let manifests = manifests
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(MANIFESTS);
     let settings = Settings {
         pools: vec![portolan::api::Pool {
             name: "p".to_owned(),
@@ -185,12 +208,19 @@ fn whatever_comes_is_answered_and_nothing_is_given_twice() {
             for (what, owner) in &held {
                 if let Ok(ip) = what.parse() {
                     let key = registry.allocators().cluster_ips.owner(ip);
-                    assert_eq!(key.map(|key| format!("Service {key}")).as_ref(), Some(owner), "{what}");
+                    assert_eq!(
+                        key.map(|key| format!("Service {key}")).as_ref(),
+                        Some(owner),
+                        "{what}"
+                    );
                 }
             }
         }
     }
-    assert!(accepted > manifests / 20 && refused > manifests / 20, "{accepted} {refused}");
+    assert!(
+        accepted > manifests / 20 && refused > manifests / 20,
+        "{accepted} {refused}"
+    );
     let stored: Vec<_> = registry.objects().cloned().collect();
     let mut restarted = Registry::new(settings);
     assert_eq!(restarted.restore(stored), []);

@@ -1,8 +1,6 @@
 //! What is accepted, what is given, what is given back.
 
-use super::{
-    apply, cluster_ip, node_port, range, read, reference, service, settings, spec,
-};
+use super::{apply, cluster_ip, node_port, range, read, reference, service, settings, spec};
 use portolan::api::{Outcome, Pool, Registry, Settings};
 use portolan::k8s::{Resource, ResourceKind};
 
@@ -13,7 +11,8 @@ fn told(errors: Vec<portolan::model::Rejection>) -> Vec<String> {
 #[test]
 fn a_service_without_an_address_is_given_one_and_keeps_it() {
     let mut registry = Registry::new(settings());
-    let manifest = "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}";
+    let manifest =
+        "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}";
     assert_eq!(apply(&mut registry, manifest), Ok(Outcome::Created));
     let given = cluster_ip(&registry, "web");
     assert_eq!(apply(&mut registry, manifest), Ok(Outcome::Unchanged));
@@ -32,15 +31,19 @@ fn a_refusal_names_field_rule_and_owner_and_leaves_the_old_state() {
     let errors = apply(&mut registry, &second).expect_err("the port is taken");
     assert_eq!(
         told(errors),
-        ["Service default/second: spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated: \
-          Service default/first has it"]
+        [
+            "Service default/second: spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated: \
+          Service default/first has it"
+        ]
     );
     let edited = first.replace("30010", "80");
     let errors = apply(&mut registry, &edited).expect_err("out of range");
     assert_eq!(
         told(errors),
-        ["Service default/first: spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. \
-          The range of valid ports is 30000-32767"]
+        [
+            "Service default/first: spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. \
+          The range of valid ports is 30000-32767"
+        ]
     );
     assert_eq!(node_port(&registry, "first"), 30010);
 }
@@ -59,10 +62,13 @@ fn a_refused_service_takes_nothing() {
     assert_eq!(allocators.node_ports.free(), 2768);
     assert_eq!(allocators.cluster_ips.used(&range("10.0.0.0/30")), 0);
     for name in ["b", "c"] {
-        let sound = format!("{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{ports: [{{port: 80}}]}}}}");
+        let sound = format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{ports: [{{port: 80}}]}}}}"
+        );
         assert_eq!(apply(&mut registry, &sound), Ok(Outcome::Created));
     }
-    let one_more = "{apiVersion: v1, kind: Service, metadata: {name: d}, spec: {ports: [{port: 80}]}}";
+    let one_more =
+        "{apiVersion: v1, kind: Service, metadata: {name: d}, spec: {ports: [{port: 80}]}}";
     let errors = apply(&mut registry, one_more).expect_err("the range is full");
     assert_eq!(errors[0].field, "spec.clusterIPs");
     assert!(errors[0].rule.contains("range is full"), "{errors:?}");
@@ -73,7 +79,8 @@ fn what_is_deleted_or_becomes_another_type_gives_back_what_it_had() {
     let mut registry = Registry::new(settings());
     let node_port_service = "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: NodePort, clusterIP: 10.96.3.4, ports: [{port: 80, nodePort: 30010}]}}";
     apply(&mut registry, node_port_service).expect("sound");
-    let plain = "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}";
+    let plain =
+        "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}";
     apply(&mut registry, plain).expect("sound");
     assert_eq!(registry.allocators().node_ports.owner(30010), None);
     assert_eq!(cluster_ip(&registry, "web"), "10.96.3.4");
@@ -82,10 +89,16 @@ fn what_is_deleted_or_becomes_another_type_gives_back_what_it_had() {
     let address = "10.96.3.4".parse().expect("an address");
     assert_eq!(registry.allocators().cluster_ips.owner(address), None);
     apply(&mut registry, node_port_service).expect("everything is free again");
-    assert_eq!(registry.delete(&reference(ResourceKind::Service, "web")), Ok(true));
+    assert_eq!(
+        registry.delete(&reference(ResourceKind::Service, "web")),
+        Ok(true)
+    );
     assert_eq!(registry.allocators().cluster_ips.owner(address), None);
     assert_eq!(registry.allocators().node_ports.owner(30010), None);
-    assert_eq!(registry.delete(&reference(ResourceKind::Service, "web")), Ok(false));
+    assert_eq!(
+        registry.delete(&reference(ResourceKind::Service, "web")),
+        Ok(false)
+    );
 }
 
 #[test]
@@ -111,9 +124,15 @@ fn after_a_restart_everybody_has_what_he_had() {
     let mut seen = std::collections::BTreeSet::new();
     for number in 0..400 {
         let name = format!("s{number}");
-        let ips = spec(&restarted, &name).cluster_ips.clone().expect("addresses");
+        let ips = spec(&restarted, &name)
+            .cluster_ips
+            .clone()
+            .expect("addresses");
         assert_eq!(ips.len(), 2);
-        for ip in ips.into_iter().chain([node_port(&restarted, &name).to_string()]) {
+        for ip in ips
+            .into_iter()
+            .chain([node_port(&restarted, &name).to_string()])
+        {
             assert!(seen.insert(ip.clone()), "{ip} twice");
         }
     }
@@ -131,12 +150,21 @@ fn a_load_balancer_waits_until_an_address_is_free() {
         ..settings()
     });
     let balanced = |name: &str| {
-        format!("{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{type: LoadBalancer, ports: [{{port: 80}}]}}}}")
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{type: LoadBalancer, ports: [{{port: 80}}]}}}}"
+        )
     };
     let ingress = |registry: &Registry, name: &str| {
         let status = service(registry, name).status.clone().unwrap_or_default();
-        let ingress = status.load_balancer.unwrap_or_default().ingress.unwrap_or_default();
-        ingress.iter().filter_map(|it| it.ip.clone()).collect::<Vec<_>>()
+        let ingress = status
+            .load_balancer
+            .unwrap_or_default()
+            .ingress
+            .unwrap_or_default();
+        ingress
+            .iter()
+            .filter_map(|it| it.ip.clone())
+            .collect::<Vec<_>>()
     };
     apply(&mut registry, &balanced("a")).expect("sound");
     apply(&mut registry, &balanced("b")).expect("sound, but it waits");
@@ -144,11 +172,20 @@ fn a_load_balancer_waits_until_an_address_is_free() {
     assert_eq!(ingress(&registry, "b"), [""; 0]);
     assert_eq!(registry.waiting().len(), 1);
     registry.take_changes();
-    registry.delete(&reference(ResourceKind::Service, "a")).expect("deleted");
+    registry
+        .delete(&reference(ResourceKind::Service, "a"))
+        .expect("deleted");
     assert_eq!(ingress(&registry, "b"), ["203.0.113.7"]);
     assert_eq!(registry.waiting().len(), 0);
-    let changed: Vec<_> = registry.take_changes().into_iter().map(|it| it.reference).collect();
-    assert!(changed.contains(&reference(ResourceKind::Service, "b")), "{changed:?}");
+    let changed: Vec<_> = registry
+        .take_changes()
+        .into_iter()
+        .map(|it| it.reference)
+        .collect();
+    assert!(
+        changed.contains(&reference(ResourceKind::Service, "b")),
+        "{changed:?}"
+    );
 }
 
 #[test]
@@ -161,11 +198,16 @@ fn a_service_cidr_adds_addresses_and_stays_while_they_are_used() {
     apply(&mut registry, web).expect("in range");
     let cidr = portolan::k8s::ResourceRef::new(ResourceKind::ServiceCidr, "", "more");
     let errors = registry.delete(&cidr).expect_err("in use");
-    assert!(errors[0].rule.contains("Service default/web has 10.97.0.9"), "{errors:?}");
+    assert!(
+        errors[0].rule.contains("Service default/web has 10.97.0.9"),
+        "{errors:?}"
+    );
     let changed = more.replace("10.97", "10.98");
     let errors = apply(&mut registry, &changed).expect_err("immutable");
     assert_eq!(errors[0].field, "spec.cidrs");
-    registry.delete(&reference(ResourceKind::Service, "web")).expect("deleted");
+    registry
+        .delete(&reference(ResourceKind::Service, "web"))
+        .expect("deleted");
     assert_eq!(registry.delete(&cidr), Ok(true));
 }
 
@@ -173,9 +215,18 @@ fn a_service_cidr_adds_addresses_and_stays_while_they_are_used() {
 fn what_the_dataplane_could_not_serve_is_refused_in_other_kinds_too() {
     let mut registry = Registry::new(settings());
     for (manifest, field) in [
-        ("{apiVersion: v1, kind: Pod, metadata: {name: a}, status: {podIP: x}}", "status.podIP"),
-        ("{apiVersion: v1, kind: Pod, metadata: {name: A}}", "metadata.name"),
-        ("{apiVersion: v1, kind: Pod, metadata: {name: a/../../b}}", "metadata.name"),
+        (
+            "{apiVersion: v1, kind: Pod, metadata: {name: a}, status: {podIP: x}}",
+            "status.podIP",
+        ),
+        (
+            "{apiVersion: v1, kind: Pod, metadata: {name: A}}",
+            "metadata.name",
+        ),
+        (
+            "{apiVersion: v1, kind: Pod, metadata: {name: a/../../b}}",
+            "metadata.name",
+        ),
         (
             "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: a, labels: {kubernetes.io/service-name: a}}, addressType: IPv4, endpoints: [{addresses: ['::1']}]}",
             "endpoints[0].addresses[0]",
@@ -188,7 +239,10 @@ fn what_the_dataplane_could_not_serve_is_refused_in_other_kinds_too() {
         let resource = read(manifest).pop().expect("an object");
         let errors = registry.apply(resource, k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
         let errors = errors.expect_err(manifest);
-        assert!(errors.iter().any(|error| error.field == field), "{manifest}: {errors:?}");
+        assert!(
+            errors.iter().any(|error| error.field == field),
+            "{manifest}: {errors:?}"
+        );
     }
     assert_eq!(registry.objects().count(), 0);
 }

@@ -10,7 +10,10 @@ fn pod(number: u32, ready: bool) -> (ObjectKey, core_v1::Pod) {
     let name = format!("pod-{number}");
     let mut pod = core_v1::Pod::default();
     pod.metadata.name = Some(name.clone());
-    let labels = [("app", format!("app-{}", number / 4)), ("tier", "back".to_owned())];
+    let labels = [
+        ("app", format!("app-{}", number / 4)),
+        ("tier", "back".to_owned()),
+    ];
     pod.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value)).into());
     pod.spec.get_or_insert_default().node_name = Some(format!("n{}", number % 100));
     let [_, a, b, c] = number.to_be_bytes();
@@ -32,7 +35,10 @@ fn service(number: u32) -> (ObjectKey, core_v1::Service) {
     let spec = service.spec.get_or_insert_default();
     spec.cluster_ip = Some("10.96.0.1".to_owned());
     // The label that all have comes first: a selector must not be looked up by it.
-    let selector = [("app", format!("app-{number}")), ("tier", "back".to_owned())];
+    let selector = [
+        ("app", format!("app-{number}")),
+        ("tier", "back".to_owned()),
+    ];
     spec.selector = Some(selector.map(|(key, value)| (key.to_owned(), value)).into());
     spec.ports = Some(vec![core_v1::ServicePort {
         port: 80,
@@ -91,8 +97,13 @@ fn twenty_thousand_pods_are_computed_at_once_and_one_of_them_by_itself() {
     let (mut small, _) = controller(1_000);
     let (mut large, whole) = controller(20_000);
     let (of_small, of_large) = (flip(&mut small, 1_000), flip(&mut large, 20_000));
-    println!("20,000 pods in 5,000 Services: {whole:?}; one pod: {of_large:?} (of 1,000: {of_small:?})");
+    println!(
+        "20,000 pods in 5,000 Services: {whole:?}; one pod: {of_large:?} (of 1,000: {of_small:?})"
+    );
     // Measured with optimisation: 0.2 s and 10 µs. This build has less of it, and company.
     assert!(whole < Duration::from_secs(10), "{whole:?}");
-    assert!(of_large < of_small * 4 + Duration::from_micros(100), "{of_large:?} and {of_small:?}");
+    assert!(
+        of_large < of_small * 4 + Duration::from_micros(100),
+        "{of_large:?} and {of_small:?}"
+    );
 }
