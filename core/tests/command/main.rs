@@ -5,7 +5,9 @@ mod check;
 mod explain;
 mod files;
 mod get;
+mod kills;
 mod run;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
