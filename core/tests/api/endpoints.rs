@@ -119,11 +119,14 @@ fn a_slice_of_somebody_elses_keeps_its_name() {
 
 fn set(controller: &mut EndpointController, object: &Resource) {
     let key = object.reference().key;
-    match object {
-        Resource::Pod(pod) => controller.set_pod(&key, Some(pod)),
-        Resource::Node(node) => controller.set_node(&key.name, Some(node)),
-        Resource::Service(service) => controller.set_service(&key, Some(service)),
-        other => panic!("{other:?}"),
+    if let Resource::Pod(pod) = object {
+        controller.set_pod(&key, Some(pod));
+    }
+    if let Resource::Node(node) = object {
+        controller.set_node(&key.name, Some(node));
+    }
+    if let Resource::Service(service) = object {
+        controller.set_service(&key, Some(service));
     }
 }
 

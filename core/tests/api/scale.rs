@@ -1,9 +1,10 @@
 //! What endpoints cost: all of them at once, and one change among them.
 
+use core::time::Duration;
 use k8s_openapi::api::core::v1 as core_v1;
 use portolan::api::{ENDPOINTS_PER_SLICE, EndpointController};
 use portolan::model::ObjectKey;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Pods that are as alike as those of a cluster: four of each Service.
 fn pod(number: u32, ready: bool) -> (ObjectKey, core_v1::Pod) {

@@ -14,6 +14,9 @@ const KILLS: u64 = 25;
 /// Services in each manifest.
 const EACH: u64 = 4;
 
+/// Services that there are at most, about.
+const MOST: usize = 40;
+
 /// SplitMix64.
 fn draw(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -107,7 +110,9 @@ fn what_was_acknowledged_survives_and_nothing_is_given_twice() {
     let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut unfinished = 0_u64;
     for round in 0..kills {
-        let after = whole.mul_f64((draw(&mut state) % 1_000) as f64 / 600.0);
+        // Every fifth comes late, so that something is acknowledged however slow the machine has become.
+        let late = if round % 5 == 0 { 5.0 } else { 1.5 };
+        let after = whole.mul_f64((draw(&mut state) % 1_000) as f64 / 1_000.0 * late);
         let printed = killed(&store, "apply -f -", &manifest(round), after);
         let mut acknowledged: BTreeSet<String> = printed
             .iter()
@@ -115,21 +120,21 @@ fn what_was_acknowledged_survives_and_nothing_is_given_twice() {
             .map(|it| it.replace("service/", ""))
             .collect();
         unfinished += u64::from(acknowledged.len() as u64 != EACH);
-        let mut doomed = None;
-        if known.len() > 60 {
-            doomed = known.keys().next().cloned();
-            let name = doomed.clone().unwrap_or_default();
-            let printed = killed(&store, &format!("delete service {name}"), "", after);
-            if printed.iter().any(|line| line.ends_with(" deleted")) {
-                known.remove(&name);
-            }
+        // As many go as come, so that there are always some.
+        let excess = known.len().saturating_sub(MOST);
+        let doomed: BTreeSet<String> = known.keys().take(excess).cloned().collect();
+        let mut gone = BTreeSet::new();
+        if !doomed.is_empty() {
+            let names: Vec<_> = doomed.iter().map(String::as_str).collect();
+            let delete = format!("delete service {}", names.join(" "));
+            let printed = killed(&store, &delete, "", after);
+            let deleted = printed
+                .iter()
+                .filter_map(|line| line.strip_suffix(" deleted"));
+            gone.extend(deleted.map(|it| it.replace("service/", "")));
         }
-        acknowledged.extend(
-            known
-                .keys()
-                .filter(|name| Some(*name) != doomed.as_ref())
-                .cloned(),
-        );
+        acknowledged.extend(known.keys().cloned());
+        acknowledged.retain(|name| !doomed.contains(name));
         let now = holdings(&store.objects("services"));
         for name in acknowledged {
             let has = now
@@ -139,7 +144,7 @@ fn what_was_acknowledged_survives_and_nothing_is_given_twice() {
                 assert_eq!(had, has, "{name} has something else in round {round}");
             }
         }
-        if let Some(name) = doomed.filter(|name| !known.contains_key(name)) {
+        for name in gone {
             assert!(
                 !now.contains_key(&name),
                 "{name} is there again in round {round}"

@@ -259,30 +259,36 @@ fn described((service, family, ports): &(String, String, Vec<Port>)) -> String {
     format!("{service} {family} {}", shown(ports))
 }
 
-/// What was expected of the slices of a group, and what there is.
-fn compare(wanted: &SliceExpect, slices: &[EndpointSlice]) -> (String, Result<String, String>) {
+/// A label that is not as it should be: what was expected, and what there is.
+fn wrong_label(wanted: &SliceExpect, slices: &[EndpointSlice]) -> Option<(String, String)> {
+    let label = |slice: &EndpointSlice, key: &String| {
+        slice
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|it| it.get(key))
+            .cloned()
+    };
     for (key, value) in &wanted.labels {
-        let has = |slice: &EndpointSlice| {
-            slice.metadata.labels.as_ref().and_then(|it| it.get(key)) == Some(value)
-        };
-        if !slices.iter().all(has) {
-            return (
+        if !slices
+            .iter()
+            .all(|slice| label(slice, key).as_ref() == Some(value))
+        {
+            return Some((
                 format!("label {key}={value}"),
-                Err("another, or none".to_owned()),
-            );
+                "another, or none".to_owned(),
+            ));
         }
     }
-    for key in &wanted.absent_labels {
-        let has = |slice: &EndpointSlice| {
-            slice
-                .metadata
-                .labels
-                .as_ref()
-                .is_some_and(|it| it.contains_key(key))
-        };
-        if slices.iter().any(has) {
-            return (format!("no label {key}"), Err("it is there".to_owned()));
-        }
+    let mut absent = wanted.absent_labels.iter();
+    let there = absent.find(|key| slices.iter().any(|slice| label(slice, key).is_some()));
+    there.map(|key| (format!("no label {key}"), "it is there".to_owned()))
+}
+
+/// What was expected of the slices of a group, and what there is.
+fn compare(wanted: &SliceExpect, slices: &[EndpointSlice]) -> (String, Result<String, String>) {
+    if let Some((expected, actual)) = wrong_label(wanted, slices) {
+        return (expected, Err(actual));
     }
     let mut sizes: Vec<usize> = slices
         .iter()
