@@ -63,7 +63,7 @@ fn duration_of(work: impl FnOnce()) -> Duration {
 
 fn manifest(round: u64) -> String {
     let service = |number: u64| {
-        let kind = if number % 2 == 0 {
+        let kind = if number.is_multiple_of(2) {
             "NodePort"
         } else {
             "LoadBalancer"
