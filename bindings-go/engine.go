@@ -111,6 +111,22 @@ func text(bytes []byte) (*C.char, C.size_t) {
 	return (*C.char)(unsafe.Pointer(unsafe.SliceData(bytes))), C.size_t(len(bytes))
 }
 
+// grown is text that the library writes, in a buffer that is made as large as it says.
+func grown(write func(to *C.char, capacity C.size_t, needed *C.size_t) error) (string, error) {
+	for room := 1024; ; {
+		written := make([]byte, room)
+		var needed C.size_t
+		to, capacity := text(written)
+		if err := write(to, capacity, &needed); err != nil {
+			return "", err
+		}
+		if int(needed) <= room {
+			return string(written[:needed-1]), nil
+		}
+		room = int(needed)
+	}
+}
+
 func version() (string, error) { return C.GoString(C.portolan_version_string()), nil }
 
 func dropText(reason uint8) string { return C.GoString(C.portolan_strdrop(C.uint8_t(reason))) }

@@ -19,6 +19,30 @@ type Worker struct{}
 // Frames are memory of the library. Without the engine there are none.
 type Frames struct{}
 
+// DNS answers queries for a node's Services. Without the engine there is none.
+type DNS struct{}
+
+// DNSReader answers queries. Without the engine there is none.
+type DNSReader struct{}
+
+// NewDNS returns ErrNoEngine.
+func NewDNS(DNSConfig) (*DNS, error) { return nil, ErrNoEngine }
+
+// Publish returns ErrNoEngine.
+func (*DNS) Publish(*Node, uint32) error { return ErrNoEngine }
+
+// NewReader returns ErrNoEngine.
+func (*DNS) NewReader() (*DNSReader, error) { return nil, ErrNoEngine }
+
+// Close does nothing.
+func (*DNS) Close() error { return nil }
+
+// Answer returns ErrNoEngine.
+func (*DNSReader) Answer([]byte, []byte, bool) (int, DNSOutcome, error) { return 0, 0, ErrNoEngine }
+
+// Close does nothing.
+func (*DNSReader) Close() error { return nil }
+
 func version() (string, error) { return "", ErrNoEngine }
 
 func dropText(uint8) string { return "" }

@@ -37,22 +37,12 @@ func (d *Dataplane) Explain(now int64, packet []byte) (explanation Explanation, 
 }
 
 func explainText(dataplane *C.portolan_dataplane, now int64, packet []byte) (string, error) {
-	for room := 1024; ; {
-		written := make([]byte, room)
-		var needed C.size_t
+	bytes := (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(packet)))
+	return grown(func(to *C.char, capacity C.size_t, needed *C.size_t) error {
 		var said *C.portolan_error
-		bytes := (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(packet)))
-		to, capacity := text(written)
-		err := check(C.portolan_dataplane_explain_text(dataplane, C.uint64_t(now), bytes, C.size_t(len(packet)),
-			to, capacity, &needed, &said), said)
-		if err != nil {
-			return "", err
-		}
-		if int(needed) <= room {
-			return string(written[:needed-1]), nil
-		}
-		room = int(needed)
-	}
+		return check(C.portolan_dataplane_explain_text(dataplane, C.uint64_t(now), bytes, C.size_t(len(packet)),
+			to, capacity, needed, &said), said)
+	})
 }
 
 func toExplanation(c *C.portolan_explanation, choices []C.portolan_socket_address) Explanation {

@@ -1,5 +1,7 @@
 //! The C tests and the small example: run as they are, under the sanitizers and under Valgrind.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use super::build::{Flavour, WARNINGS, package, run};
@@ -67,6 +69,21 @@ fn a_host_keeps_nftables_at_its_decisions() {
             let said = run(&mut program);
             print!("{}", String::from_utf8_lossy(&said.stdout));
         });
+    }
+}
+
+/// A newcomer's program: what README.md shows.
+#[test]
+fn the_program_of_the_readme_runs_as_it_stands() {
+    let readme = fs::read_to_string(package().join("../README.md")).expect("it is there");
+    let (_, program) = readme.split_once("```c\n").expect("a program in C");
+    let (program, _) = program.split_once("\n```\n").expect("it ends");
+    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme.c");
+    fs::write(&source, format!("{program}\n")).expect("written");
+    let source = source.to_str().expect("a path of text");
+    for flavour in [Flavour::Plain, Flavour::Sanitized] {
+        let said = run(&mut flavour.program(source).expect("it is built"));
+        assert_eq!(String::from_utf8_lossy(&said.stdout), "services: 1\n");
     }
 }
 

@@ -1,0 +1,25 @@
+package portolan
+
+// NFTOptions are names and places of nftables tables, and how the kernel is reached. The zero value of a field is its
+// default.
+type NFTOptions struct {
+	// Table is the name of both families' tables; empty: portolan. Neighbours look for kube-proxy.
+	Table string
+	// Socket, if not nil, is a NETLINK_NETFILTER socket that the host opened, perhaps in another network namespace. It
+	// stays the host's.
+	Socket *int
+	// Command is how nft is called, in the socket's namespace: ip netns exec n1 nft, for instance. Empty: nft.
+	Command []string
+	// Priorities of the chains; nil: kube-proxy's.
+	Priorities *NFTPriorities
+	// AffinityClients are remembered in each family; 0: 1048576.
+	AffinityClients uint32
+	// NFTOnly does without netlink: slower, and without noticing what others change.
+	NFTOnly bool
+}
+
+// NFTPriorities are those of the nat chains in prerouting and output, of the chains that reject and drop, and of the nat
+// chain in postrouting.
+type NFTPriorities struct {
+	DNAT, Filter, SNAT int32
+}
