@@ -2,11 +2,12 @@
 
 use core::time::Duration;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use super::count::Reader;
 use super::step::Step;
-use crate::packages::{self, OBJDUMP, Tool, VALGRIND};
+use crate::packages::{self, OBJDUMP, PKG_CONFIG, Tool, VALGRIND};
 use crate::{process, workspace};
 
 /// Each set of features is held to the lints by itself: features add, they never change behaviour.
@@ -18,6 +19,9 @@ const GO_MODULE: &str = "bindings-go";
 
 /// The adapter to client-go, a module of its own: the first one depends on nothing.
 const KUBE_MODULE: &str = "bindings-go/kube";
+
+/// Where its metrics are: a module of its own, so that the other depends on nothing.
+const GO_METRICS: &str = "bindings-go/prometheus";
 
 /// Where the case files of `portolan check` are, in a directory for each kind.
 const CASES: &str = "core/tests/cases";
@@ -128,6 +132,23 @@ fn go() -> Vec<Step> {
         Step::new(name, "go", arguments, reader).within(KUBE_MODULE)
     };
     let test = ["test", "-count=1", "-v", "./..."];
+    let of_system = [
+        "test",
+        "-count=1",
+        "-v",
+        "-tags=portolan_system",
+        "-skip=Readme",
+        ".",
+    ];
+    let fuzz = |what: &str| {
+        let name = format!("go fuzzing, {what}");
+        let (only, what) = ("-run=^$", format!("-fuzz=^{what}$"));
+        go(
+            &name,
+            &["test", only, &what, "-fuzztime=3s", "."],
+            Reader::Whole,
+        )
+    };
     vec![
         library,
         go("go vet", &["vet", "./..."], Reader::Whole),
@@ -138,9 +159,24 @@ fn go() -> Vec<Step> {
             Reader::Go,
         ),
         go("go test without cgo", &test, Reader::Go).env("CGO_ENABLED", "0"),
+        fuzz("FuzzApply"),
+        fuzz("FuzzProcess"),
+        go("go test, metrics", &test, Reader::Go).within(GO_METRICS),
+        installed(go("go test, library of the system", &of_system, Reader::Go)),
         kube("go vet, kube", &["vet", "./..."], Reader::Whole),
         kube("go test, kube", &test, Reader::Go),
     ]
+}
+
+/// Asks pkg-config for the library that the tests of `cargo xtask install` have installed.
+fn installed(step: Step) -> Step {
+    let destdir = workspace::target().join("tmp/install-glibc");
+    let library = destdir.join("opt/portolan/lib");
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    step.env("PKG_CONFIG_PATH", &text(&library.join("pkgconfig")))
+        .env("PKG_CONFIG_SYSROOT_DIR", &text(&destdir))
+        .env("LD_LIBRARY_PATH", &text(&library))
+        .skip_because(tool_missing(PKG_CONFIG))
 }
 
 /// Every case file there is, through the command that users hold their manifests to.
