@@ -33,6 +33,9 @@ const POD_PORTS: [u16; 3] = [80, 8081, 8082];
 const SERVING: [(u8, &[(&str, u8)]); 2] =
     [(1, &[("web-1", 11), ("web-2", 12)]), (2, &[("web-3", 11)])];
 
+/// A host that is no node of the cluster, with pods of its own.
+const EDGE: (u8, &[(&str, u8)]) = (3, &[("edge-1", 11), ("edge-2", 12)]);
+
 /// The last byte of the address of a node's client pod.
 const CLIENT_HOST: u8 = 101;
 
@@ -124,19 +127,19 @@ impl Cluster {
     /// node's packets through it.
     pub(crate) fn divert(&mut self, command: impl Fn(&Node) -> Result<Command>) -> Result<()> {
         for node in &self.nodes {
-            let name = format!("portolan-{}", node.place.name);
-            let log = self.directory.join(&name).with_extension("log");
-            let mut child = Running::start(&name, &mut command(node)?, &log)?;
-            process::until(&format!("{name} holds {TUN}"), START_LIMIT, || {
-                child
-                    .check()
-                    .with_context(|| format!("see {}", log.display()))?;
-                node.place.namespace.has_link(TUN)
-            })?;
+            let child = node.divert(&mut command(node)?, &self.directory)?;
             self.running.push(child);
-            routing::divert(&node.place.namespace, node.addresses)?;
         }
         Ok(())
+    }
+
+    /// Builds a host that belongs to no cluster, on the nodes' network, with pods of its own.
+    pub(crate) fn edge(&self, command: impl Fn(&Node) -> Result<Command>) -> Result<Edge> {
+        let (number, pods) = EDGE;
+        let node = Node::new(number, pods, &self.router.namespace)?;
+        let mut running = node.start_pods(&self.directory)?;
+        running.push(node.divert(&mut command(&node)?, &self.directory)?);
+        Ok(Edge { running, node })
     }
 
     /// The two nodes.
@@ -173,22 +176,25 @@ impl Cluster {
     }
 
     fn start_pods(&mut self) -> Result<()> {
-        let own = env::current_exe().context("finding this program")?;
-        let own = own.to_string_lossy().into_owned();
         for node in &self.nodes {
-            for pod in &node.serving {
-                let mut command = pod.namespace.command(&own);
-                command.args(["pod", "--name", &pod.name, "--node", &node.place.name]);
-                for port in POD_PORTS {
-                    command.args(["--port", &port.to_string()]);
-                }
-                let log = self.directory.join(&pod.name).with_extension("log");
-                self.running
-                    .push(Running::start(&pod.name, &mut command, &log)?);
-                wait_for_server(pod)?;
-            }
+            self.running.extend(node.start_pods(&self.directory)?);
         }
         Ok(())
+    }
+}
+
+/// A host without a cluster, and what runs on it.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    running: Vec<Running>,
+    /// The host.
+    pub(crate) node: Node,
+}
+
+impl Edge {
+    /// Fails if anything that should be running is not.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.running.iter_mut().try_for_each(Running::check)
     }
 }
 
@@ -227,6 +233,39 @@ impl Node {
             number,
             serving,
         })
+    }
+
+    /// Starts a server in each of its pods that serve.
+    fn start_pods(&self, directory: &Path) -> Result<Vec<Running>> {
+        let own = env::current_exe().context("finding this program")?;
+        let own = own.to_string_lossy().into_owned();
+        let mut running = Vec::new();
+        for pod in &self.serving {
+            let mut command = pod.namespace.command(&own);
+            command.args(["pod", "--name", &pod.name, "--node", &self.place.name]);
+            for port in POD_PORTS {
+                command.args(["--port", &port.to_string()]);
+            }
+            let log = directory.join(&pod.name).with_extension("log");
+            running.push(Running::start(&pod.name, &mut command, &log)?);
+            wait_for_server(pod)?;
+        }
+        Ok(running)
+    }
+
+    /// Starts what moves its packets, waits for its TUN and sends the packets through it.
+    fn divert(&self, command: &mut Command, directory: &Path) -> Result<Running> {
+        let name = format!("portolan-{}", self.place.name);
+        let log = directory.join(&name).with_extension("log");
+        let mut child = Running::start(&name, command, &log)?;
+        process::until(&format!("{name} holds {TUN}"), START_LIMIT, || {
+            child
+                .check()
+                .with_context(|| format!("see {}", log.display()))?;
+            self.place.namespace.has_link(TUN)
+        })?;
+        routing::divert(&self.place.namespace, self.addresses)?;
+        Ok(child)
     }
 
     /// One of its pods that serve.

@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::cluster::Node;
 use super::objects::Objects;
 use super::routing::TUN;
+use crate::process::Output;
 use crate::{process, workspace};
 
 /// How long a question may take.
@@ -49,6 +50,29 @@ impl Portolan {
         command.args(["--dns", &format!("{}:53", node.addresses.ipv4)]);
         command.args(["--dns-upstream", UPSTREAM]);
         Ok(command)
+    }
+
+    /// What moves the packets of `node` and does the API server's part, with its store in `store`.
+    pub(crate) fn run_store(
+        &self,
+        node: &Node,
+        objects: &Objects,
+        store: &Path,
+    ) -> Result<Command> {
+        let mut command = self.command(node);
+        command
+            .arg("run")
+            .args(["--control", &control(node), "--tun", TUN]);
+        command.arg("--node-config").arg(objects.describe(node)?);
+        command.arg("--store").arg(store);
+        Ok(command)
+    }
+
+    /// Tells the one that runs on `node` something on its standard input, and says what it answers.
+    pub(crate) fn tell(&self, node: &Node, order: &[&str], text: &str) -> Result<Output> {
+        let mut command = self.command(node);
+        command.args(order).args(["--control", &control(node)]);
+        process::output(&mut command, text, ASK_LIMIT)
     }
 
     /// Asks the one that runs on `node`.

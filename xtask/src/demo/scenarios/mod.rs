@@ -1,6 +1,7 @@
 //! What people do with Services first, shown on real packets.
 
 mod affinity;
+mod appliance;
 mod cluster_ip;
 mod internal_traffic_policy;
 mod load_balancer;
@@ -48,6 +49,7 @@ pub(crate) fn all(stage: &mut Stage<'_>, numbers: &[usize]) -> Result<()> {
         names::external_name,
         names::endpoints,
         names::readiness,
+        appliance::show,
     ];
     for (number, scenario) in (1..).zip(scenarios) {
         if numbers.is_empty() || numbers.contains(&number) {
