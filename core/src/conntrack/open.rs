@@ -153,7 +153,6 @@ impl<A: Stored> Connections<A> {
     ) -> Result<(Hit<'_, A>, bool), OpenError> {
         let progress =
             open(transport, opening.pick_up, now, &self.timeouts).ok_or(OpenError::NotAnOpening)?;
-        self.prefetch(self.hash(&opening.forward(opening.first_port()).reverse()));
         for _ in 0..MAX_RACES {
             let number = self.take(now).ok_or(OpenError::TableFull)?;
             match self.attempt(number, opening, &progress, now, &usable) {
@@ -171,6 +170,12 @@ impl<A: Stored> Connections<A> {
             }
         }
         Err(OpenError::TableFull)
+    }
+
+    /// Asks for the cache line where the reply will most likely be placed.
+    #[inline]
+    pub fn ask_for_reply(&self, opening: &Opening<A>) {
+        self.prefetch(self.hash(&opening.forward(opening.first_port()).reverse()));
     }
 
     fn take(&self, now: u32) -> Option<u32> {

@@ -346,7 +346,12 @@ impl Window {
         } else {
             0
         };
-        let log2 = log2_up(u32::from(segment.window).wrapping_shl(u32::from(shift)));
+        let window = u32::from(segment.window).wrapping_shl(u32::from(shift));
+        // The common window is no greater than one before.
+        if window >> (self.0 & 0x1f) == 0 {
+            return self;
+        }
+        let log2 = log2_up(window);
         if log2 > self.0 & 0x1f {
             Self((self.0 & !0x1f) | log2)
         } else {

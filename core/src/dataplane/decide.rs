@@ -4,6 +4,7 @@
 use super::shared::{Shared, Tracked};
 use crate::conntrack::EndpointLife;
 use crate::net::{DropReason, EndpointId, ServiceId, Tuple};
+use crate::packet::Headers;
 use crate::service::{Draw, FrontendRef, Lookup, Selection, SourceClass, Table};
 
 /// Something that a decision found on its way.
@@ -57,26 +58,30 @@ pub(super) struct Choice<A> {
     pub(super) masquerade: Option<A>,
     /// Seconds for which the client is to keep the endpoint.
     pub(super) affinity_seconds: Option<u32>,
+    /// Chooses among source ports.
+    pub(super) random: u64,
 }
 
-/// Decides where the connection of a first packet goes. Changes nothing but whose turn it is, and not even that for
-/// a tracer that peeks; same arguments and same turn, same answer.
+/// What a first packet's destination is.
+#[inline]
+pub(super) fn destination<A: Tracked>(table: &Table, tuple: &Tuple<A>) -> Lookup {
+    let (address, port) = (tuple.destination, tuple.destination_port);
+    let hash = table.hash(address, port, tuple.protocol);
+    table.lookup(address, port, tuple.protocol, hash)
+}
+
+/// Decides where the connection of a first packet goes, whose destination was found to be `found`. Changes nothing but
+/// whose turn it is, and not even that for a tracer that peeks; same arguments and same turn, same answer.
 pub(super) fn decide<A: Tracked, T: Tracer>(
     table: &Table,
     shared: &Shared,
-    tuple: &Tuple<A>,
-    martian: bool,
+    headers: &Headers<A>,
+    found: Lookup,
     now: u32,
     random: u64,
     tracer: &mut T,
 ) -> Decision<A> {
-    let hash = table.hash(tuple.destination, tuple.destination_port, tuple.protocol);
-    let found = table.lookup(
-        tuple.destination,
-        tuple.destination_port,
-        tuple.protocol,
-        hash,
-    );
+    let tuple = &headers.tuple;
     let frontend = match found {
         Lookup::None => return Decision::Pass,
         Lookup::Rejected => return Decision::Reject(None),
@@ -88,7 +93,7 @@ pub(super) fn decide<A: Tracked, T: Tracer>(
         return Decision::Pass;
     };
     let service = entry.service();
-    if martian {
+    if headers.martian() {
         return Decision::Drop(DropReason::MartianAddress, Some(service));
     }
     let class = table.classify(tuple.source);
@@ -149,5 +154,6 @@ pub(super) fn decide<A: Tracked, T: Tracer>(
         counted: entry.counts_connections(),
         masquerade,
         affinity_seconds,
+        random,
     })
 }

@@ -1,7 +1,7 @@
 //! Why a packet would go where it would go: the decision of [`super::decide`], with a tracer that listens.
 
 use super::MidStream;
-use super::decide::{Decision, Note, Tracer, decide};
+use super::decide::{Decision, Note, Tracer, decide, destination};
 use super::path::transport;
 use super::shared::{Shared, Tracked, cut_with_endpoint};
 use crate::conntrack::EndpointLife;
@@ -157,8 +157,8 @@ fn headed<A: Tracked>(
     }
     let mut notes = Notes::default();
     let random = table.hash(tuple.source, tuple.source_port, tuple.protocol);
-    let martian = headers.martian();
-    let decision = decide(table, shared, &tuple, martian, now, random, &mut notes);
+    let found = destination(table, &tuple);
+    let decision = decide(table, shared, headers, found, now, random, &mut notes);
     let picked_up = shared.options.mid_stream == MidStream::PickUp;
     let opens = transport(packet, headers).is_some_and(|transport| transport.opens(picked_up));
     describe(table, base, &tuple, decision, &notes, opens)

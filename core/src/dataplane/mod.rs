@@ -21,6 +21,7 @@ mod descriptor;
 mod endpoint_counters;
 mod explain;
 mod handle;
+mod lane;
 mod options;
 mod path;
 mod quick;

@@ -1,6 +1,6 @@
 //! One packet's way: a known connection, a new one, an ICMP error about one, or a later fragment.
 
-use super::decide::{Choice, Decision, decide};
+use super::decide::{Choice, Decision, decide, destination};
 use super::descriptor::descriptor_flags;
 use super::endpoint_counters::EndpointCounters;
 use super::shared::{Shared, Tracked, cut_with_endpoint};
@@ -30,8 +30,31 @@ pub(super) struct Burst<'burst> {
     pub(super) random: &'burst mut u64,
     /// Ticks.
     pub(super) now: u32,
-    /// Did this burst open a connection after its lookups were made?
-    pub(super) opened: bool,
+    /// What this burst opened after its lookups were made.
+    pub(super) opened: Opened,
+    /// Packets by [`Verdict`].
+    pub(super) verdicts: [u64; 4],
+    /// Bytes of all packets.
+    pub(super) bytes: u64,
+}
+
+/// What a chunk of a burst opened after some of its lookups. Says of a hash that it was not, or that it may have been.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Opened([u64; 4]);
+
+impl Opened {
+    #[inline]
+    fn add(&mut self, hash: u64) {
+        if let Some(word) = self.0.get_mut((hash >> 8) as usize & 3) {
+            *word |= 1 << (hash & 63);
+        }
+    }
+
+    #[inline]
+    pub(super) fn may_hold(&self, hash: u64) -> bool {
+        let word = self.0.get((hash >> 8) as usize & 3);
+        word.is_some_and(|word| word >> (hash & 63) & 1 != 0)
+    }
 }
 
 /// A packet and what was found of it so far.
@@ -42,8 +65,8 @@ pub(super) struct Subject<'packet, A> {
     pub(super) headers: &'packet Headers<A>,
     pub(super) offload: &'packet Offload,
     pub(super) hash: u64,
-    /// The index names no connection of this hash, or did not before this burst.
-    pub(super) missed: bool,
+    /// What was decided when the index named no connection of this hash.
+    pub(super) decision: &'packet mut Option<Decision<A>>,
 }
 
 /// What became of a packet.
@@ -124,8 +147,8 @@ impl Burst<'_> {
     /// A whole packet or a first fragment.
     #[inline(always)]
     fn leading<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Outcome {
-        if subject.missed
-            && !self.opened
+        if subject.decision.is_some()
+            && !self.opened.may_hold(subject.hash)
             && let Some(outcome) = self.first_packet(subject)
         {
             return outcome;
@@ -239,20 +262,52 @@ impl Burst<'_> {
         Outcome::forward(news | way, tag)
     }
 
-    /// A packet that belongs to no connection; `None` if it does by now, and is to be looked up again.
-    #[inline(never)]
-    fn first_packet<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Option<Outcome> {
+    /// What is to become of a first packet; the line is asked for where its reply will be found.
+    pub(super) fn decide<A: Tracked>(
+        &mut self,
+        headers: &Headers<A>,
+        found: Lookup,
+    ) -> Decision<A> {
         let random = next_seed(self.random);
-        let headers = subject.headers;
         let decision = decide(
             self.table,
             self.shared,
-            &headers.tuple,
-            headers.martian(),
+            headers,
+            found,
             self.now,
             random,
             &mut (),
         );
+        if let Decision::Open(choice) = &decision {
+            A::connections(self.shared).ask_for_reply(&self.opening(headers, choice));
+        }
+        decision
+    }
+
+    fn opening<A: Tracked>(&self, headers: &Headers<A>, choice: &Choice<A>) -> Opening<A> {
+        Opening {
+            original: headers.tuple,
+            endpoint_address: choice.address,
+            endpoint_port: choice.port,
+            endpoint: choice.endpoint,
+            endpoint_generation: choice.generation,
+            local_endpoint: choice.local,
+            counted: choice.counted,
+            masquerade: choice.masquerade,
+            pick_up: self.shared.options.mid_stream == MidStream::PickUp,
+            ports: self.shared.masquerade_ports,
+            random: choice.random,
+        }
+    }
+
+    /// A packet that belongs to no connection; `None` if it does by now, and is to be looked up again.
+    #[inline(never)]
+    fn first_packet<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Option<Outcome> {
+        let headers = subject.headers;
+        let decision = match subject.decision.take() {
+            Some(decision) => decision,
+            None => self.decide(headers, destination(self.table, &headers.tuple)),
+        };
         match decision {
             Decision::Pass => {
                 if let Kind::FirstFragment { datagram } = headers.kind
@@ -309,19 +364,7 @@ impl Burst<'_> {
             return Some(Outcome::dropped(DropReason::InvalidTransport));
         };
         let original = headers.tuple;
-        let opening = Opening {
-            original,
-            endpoint_address: choice.address,
-            endpoint_port: choice.port,
-            endpoint: choice.endpoint,
-            endpoint_generation: choice.generation,
-            local_endpoint: choice.local,
-            counted: choice.counted,
-            masquerade: choice.masquerade,
-            pick_up: self.shared.options.mid_stream == MidStream::PickUp,
-            ports: self.shared.masquerade_ports,
-            random: next_seed(self.random),
-        };
+        let opening = self.opening(headers, choice);
         let connections = A::connections(self.shared);
         let table = self.table;
         // A masqueraded reply must not look like a new connection to a frontend on the same address.
@@ -343,7 +386,10 @@ impl Burst<'_> {
             }
             Err(error) => return Some(Outcome::dropped(reason_of(error))),
         };
-        self.opened = true;
+        let reply = connections.hash(&hit.binding.reply);
+        for hash in [subject.hash, reply] {
+            self.opened.add(hash);
+        }
         if !new {
             // Another worker opened it between our looking and our opening.
             return self.known(subject, &hit);

@@ -1,24 +1,28 @@
 //! The common packet, moved in few steps: plain, of a live connection, to an endpoint that is serving.
 
+use super::decide::Decision;
 use super::descriptor::Descriptor;
-use super::path::{Burst, flags};
+use super::lane::PlainLane;
+use super::path::{Burst, Outcome, flags};
 use super::shared::Tracked;
 use crate::conntrack::EndpointLife;
 use crate::net::{Protocol, Verdict};
-use crate::packet::{PlainHeaders, rewrite_plain};
-use crate::table::Entry;
+use crate::packet::rewrite_plain;
 
 impl Burst<'_> {
     /// Moves the packet and settles its descriptor. `None`: it is not such a packet, and nothing has changed.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn quick<A: Tracked>(
         &self,
         frames: &mut [u8],
         descriptor: &mut Descriptor,
-        headers: &PlainHeaders<A>,
-        candidate: Entry,
+        lane: &PlainLane<A>,
     ) -> Option<()> {
         let connections = A::connections(self.shared);
+        let headers = &lane.headers;
+        let Some(candidate) = lane.candidate else {
+            return self.pass(descriptor, lane);
+        };
         let quick = connections.quick(candidate, headers, self.now)?;
         let life = self
             .shared
@@ -44,6 +48,16 @@ impl Burst<'_> {
         descriptor.reason = 0;
         descriptor.flags = flags(quick.direction, quick.masquerade, quick.local_endpoint);
         descriptor.endpoint_tag = tag;
+        Some(())
+    }
+
+    /// Lets a packet pass that is nobody's. `None`: it may be somebody's.
+    #[inline(always)]
+    fn pass<A: Tracked>(&self, descriptor: &mut Descriptor, lane: &PlainLane<A>) -> Option<()> {
+        if !matches!(lane.decision, Some(Decision::Pass)) || self.opened.may_hold(lane.hash) {
+            return None;
+        }
+        descriptor.settle(&Outcome::PASS);
         Some(())
     }
 }

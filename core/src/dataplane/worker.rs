@@ -1,23 +1,18 @@
-//! A burst in three short loops: read every header and ask for every index line; ask for every record; decide
-//! and rewrite, in order.
+//! A burst: its packets are read, looked up and moved in groups that follow each other, and moved in order.
 
+use super::decide::Decision;
 use super::descriptor::Descriptor;
 use super::endpoint_counters::EndpointCounters;
-use super::path::{Burst, Outcome, Subject};
+use super::lane::{LANES, LEAD, Lane, Lanes, PlainLane, packet_of};
+use super::path::{Burst, Opened, Outcome, Subject};
 use super::shared::{Shared, Tracked};
 use super::stats::{BYTES, COUNTERS, RELATED, drop_index, verdict_index};
 use super::{Offload, descriptor_flags};
 use crate::net::{DropReason, Instant, Verdict};
-use crate::packet::{
-    Headers, Kind, Parsed, Plain, PlainHeaders, parse_any, plain_ipv4, plain_ipv6,
-};
+use crate::packet::{Headers, Kind, Parsed, parse_any};
 use crate::service::Table;
 use crate::sync::{CounterSlot, Reader};
-use crate::table::{Entry, Home};
 use alloc::sync::Arc;
-
-/// Packets whose memory is asked for together. More would not hide more latency and spill the first cache.
-const LANES: usize = 32;
 
 /// One thread's way of moving packets.
 ///
@@ -33,25 +28,8 @@ pub struct Worker {
     /// The latest moment seen: a clock that steps back expires nothing early and extends nothing late.
     latest: Instant,
     /// Of the burst under way; kept, because clearing them would cost more than filling them.
-    lanes: [Lane; LANES],
+    lanes: Lanes,
 }
-
-/// What the first two loops found of a packet.
-#[derive(Debug, Clone, Copy)]
-struct Lane {
-    plain: Plain,
-    hash: u64,
-    /// What the index names, if the packet is a plain one.
-    candidate: Option<Entry>,
-}
-
-const _: () = assert!(LANES == 32, "a bit for each lane");
-
-const EMPTY_LANE: Lane = Lane {
-    plain: Plain::Not,
-    hash: 0,
-    candidate: None,
-};
 
 impl Worker {
     pub(super) fn new(
@@ -69,7 +47,7 @@ impl Worker {
             slot,
             random,
             latest: Instant::ZERO,
-            lanes: [EMPTY_LANE; LANES],
+            lanes: [Lane::Unusual; LANES],
         }
     }
 
@@ -97,33 +75,12 @@ impl Worker {
             endpoints: &self.endpoints,
             random: &mut self.random,
             now: self.latest.ticks(),
-            opened: false,
+            opened: Opened::default(),
+            verdicts: [0; 4],
+            bytes: 0,
         };
-        let lanes = &mut self.lanes;
-        let mut verdicts = [0_u64; 4];
-        let mut bytes = 0_u64;
         for chunk in descriptors.chunks_mut(LANES) {
-            // A chunk's lookups see what the chunks before it opened.
-            burst.opened = false;
-            look_up(&burst, frames, chunk, lanes);
-            for (descriptor, lane) in chunk.iter_mut().zip(lanes.iter()) {
-                bytes = bytes.wrapping_add(u64::from(descriptor.len));
-                let moved = match (&lane.plain, lane.candidate) {
-                    (Plain::Ipv4(headers), Some(candidate)) => {
-                        burst.quick(frames, descriptor, headers, candidate)
-                    }
-                    (Plain::Ipv6(headers), Some(candidate)) => {
-                        burst.quick(frames, descriptor, headers, candidate)
-                    }
-                    (Plain::Not, _) | (_, None) => None,
-                };
-                if moved.is_none() {
-                    finish(&mut burst, frames, descriptor, lane);
-                }
-                if let Some(count) = verdicts.get_mut(usize::from(descriptor.verdict)) {
-                    *count = count.wrapping_add(1);
-                }
-            }
+            burst.chunk(frames, chunk, &mut self.lanes);
         }
         let kinds = [
             Verdict::Pass,
@@ -131,122 +88,61 @@ impl Worker {
             Verdict::Reply,
             Verdict::Drop,
         ];
-        for (verdict, count) in kinds.into_iter().zip(verdicts) {
+        for (verdict, count) in kinds.into_iter().zip(burst.verdicts) {
             burst.counters.add(verdict_index(verdict), count);
         }
-        burst.counters.add(BYTES, bytes);
+        burst.counters.add(BYTES, burst.bytes);
     }
 }
 
-/// The first two loops.
-#[inline(always)]
-fn look_up(burst: &Burst<'_>, frames: &[u8], chunk: &[Descriptor], lanes: &mut [Lane; LANES]) {
-    for (descriptor, lane) in chunk.iter().zip(lanes.iter_mut()) {
-        let packet = packet_of(frames, descriptor).unwrap_or_default();
-        // Each family by itself: an enum that went through memory would cost as much again.
-        if let Some(headers) = plain_ipv4(packet, &descriptor.offload) {
-            lane.hash = ask_for_index(burst, &headers);
-            lane.plain = Plain::Ipv4(headers);
-        } else if let Some(headers) = plain_ipv6(packet, &descriptor.offload) {
-            lane.hash = ask_for_index(burst, &headers);
-            lane.plain = Plain::Ipv6(headers);
-        } else {
-            lane.plain = Plain::Not;
+impl Burst<'_> {
+    /// Moves at most [`LANES`] packets.
+    #[inline(always)]
+    fn chunk(&mut self, frames: &mut [u8], descriptors: &mut [Descriptor], lanes: &mut Lanes) {
+        let lanes = lanes.get_mut(..descriptors.len()).unwrap_or_default();
+        for (descriptor, lane) in descriptors.iter().zip(lanes.iter_mut()) {
+            self.read(frames, descriptor, lane);
         }
-    }
-    let mut beyond = 0_u32;
-    for (number, lane) in lanes.iter_mut().take(chunk.len()).enumerate() {
-        let home = match &lane.plain {
-            Plain::Ipv4(headers) => ask_for_record(burst, headers, lane.hash),
-            Plain::Ipv6(headers) => ask_for_record(burst, headers, lane.hash),
-            Plain::Not => Home::Nothing,
-        };
-        lane.candidate = match home {
-            Home::Entry(entry) => Some(entry),
-            Home::Beyond => {
-                beyond |= 1 << number;
-                None
+        // A chunk's lookups see what the chunks before it opened.
+        self.opened = Opened::default();
+        for lane in lanes.iter_mut().take(LEAD) {
+            self.ask(lane);
+        }
+        for (number, descriptor) in descriptors.iter_mut().enumerate() {
+            if let Some(ahead) = lanes.get_mut(number.wrapping_add(LEAD)) {
+                self.ask(ahead);
             }
-            Home::Nothing => None,
+            if let Some(lane) = lanes.get_mut(number) {
+                self.carry(frames, descriptor, lane);
+            }
+        }
+    }
+
+    /// Moves a packet whose record was asked for.
+    #[inline(always)]
+    fn carry(&mut self, frames: &mut [u8], descriptor: &mut Descriptor, lane: &mut Lane) {
+        self.bytes = self.bytes.wrapping_add(u64::from(descriptor.len));
+        let moved = match lane {
+            Lane::Ipv4(lane) => self.quick(frames, descriptor, lane),
+            Lane::Ipv6(lane) => self.quick(frames, descriptor, lane),
+            Lane::Unusual => None,
         };
-    }
-    while beyond != 0 {
-        if let Some(lane) = lanes.get_mut(beyond.trailing_zeros() as usize) {
-            lane.candidate = match &lane.plain {
-                Plain::Ipv4(headers) => ask_beyond(burst, headers, lane.hash),
-                Plain::Ipv6(headers) => ask_beyond(burst, headers, lane.hash),
-                Plain::Not => None,
-            };
+        if moved.is_none() {
+            finish(self, frames, descriptor, lane);
         }
-        beyond &= beyond.wrapping_sub(1);
+        if let Some(count) = self.verdicts.get_mut(usize::from(descriptor.verdict)) {
+            *count = count.wrapping_add(1);
+        }
     }
 }
 
-#[inline]
-fn packet_of<'frames>(frames: &'frames [u8], descriptor: &Descriptor) -> Option<&'frames [u8]> {
-    let start = descriptor.offset as usize;
-    let end = start.checked_add(descriptor.len as usize)?;
-    let room = start.checked_add(descriptor.capacity as usize)?;
-    if end > room || room > frames.len() {
-        return None;
-    }
-    frames.get(start..end)
-}
-
-#[inline(always)]
-fn ask_for_index<A: Tracked>(burst: &Burst<'_>, headers: &PlainHeaders<A>) -> u64 {
-    let connections = A::connections(burst.shared);
-    let hash = connections.hash_plain(headers);
-    connections.prefetch(hash);
-    hash
-}
-
-#[inline(always)]
-fn ask_for_record<A: Tracked>(burst: &Burst<'_>, headers: &PlainHeaders<A>, hash: u64) -> Home {
-    let home = A::connections(burst.shared).candidate(hash);
-    if home == Home::Nothing {
-        ask_for_frontend(burst, headers);
-    }
-    home
-}
-
-/// For entries that do not live in their home bucket: one in forty when the table is full.
-#[cold]
-fn ask_beyond<A: Tracked>(
-    burst: &Burst<'_>,
-    headers: &PlainHeaders<A>,
-    hash: u64,
-) -> Option<Entry> {
-    let candidate = A::connections(burst.shared).candidate_beyond(hash);
-    if candidate.is_none() {
-        ask_for_frontend(burst, headers);
-    }
-    candidate
-}
-
-#[inline]
-fn ask_for_frontend<A: Tracked>(burst: &Burst<'_>, headers: &PlainHeaders<A>) {
-    let tuple = headers.headers().tuple;
-    let hash = burst
-        .table
-        .hash(tuple.destination, tuple.destination_port, tuple.protocol);
-    burst.table.prefetch::<A>(hash);
-}
-
-/// The third loop's body, for packets that are not moved quickly.
+/// What is not moved quickly.
 #[inline(never)]
-fn finish(burst: &mut Burst<'_>, frames: &mut [u8], descriptor: &mut Descriptor, lane: &Lane) {
-    let missed = lane.candidate.is_none();
-    let outcome = match &lane.plain {
-        Plain::Ipv4(headers) => {
-            let headers = &headers.headers();
-            follow(burst, frames, descriptor, headers, lane.hash, missed)
-        }
-        Plain::Ipv6(headers) => {
-            let headers = &headers.headers();
-            follow(burst, frames, descriptor, headers, lane.hash, missed)
-        }
-        Plain::Not => unusual(burst, frames, descriptor),
+fn finish(burst: &mut Burst<'_>, frames: &mut [u8], descriptor: &mut Descriptor, lane: &mut Lane) {
+    let outcome = match lane {
+        Lane::Ipv4(lane) => finish_plain(burst, frames, descriptor, lane),
+        Lane::Ipv6(lane) => finish_plain(burst, frames, descriptor, lane),
+        Lane::Unusual => finish_unusual(burst, frames, descriptor),
     };
     descriptor.settle(&outcome);
     if let Some(reason) = outcome.reason {
@@ -257,20 +153,32 @@ fn finish(burst: &mut Burst<'_>, frames: &mut [u8], descriptor: &mut Descriptor,
     }
 }
 
+#[inline]
+fn finish_plain<A: Tracked>(
+    burst: &mut Burst<'_>,
+    frames: &mut [u8],
+    descriptor: &Descriptor,
+    lane: &mut PlainLane<A>,
+) -> Outcome {
+    let headers = &lane.headers.headers();
+    let (hash, decision) = (lane.hash, &mut lane.decision);
+    follow(burst, frames, descriptor, headers, (hash, decision))
+}
+
 /// Packets with options or extension headers, fragments, ICMP, other protocols, and what is malformed.
 #[cold]
-fn unusual(burst: &mut Burst<'_>, frames: &mut [u8], descriptor: &Descriptor) -> Outcome {
+fn finish_unusual(burst: &mut Burst<'_>, frames: &mut [u8], descriptor: &Descriptor) -> Outcome {
     let Some(packet) = packet_of(frames, descriptor) else {
         return Outcome::dropped(DropReason::MalformedDescriptor);
     };
     match parse_any(packet, &descriptor.offload) {
         Parsed::Ipv4(headers) => {
             let hash = hash(burst, &headers);
-            follow(burst, frames, descriptor, &headers, hash, false)
+            follow(burst, frames, descriptor, &headers, (hash, &mut None))
         }
         Parsed::Ipv6(headers) => {
             let hash = hash(burst, &headers);
-            follow(burst, frames, descriptor, &headers, hash, false)
+            follow(burst, frames, descriptor, &headers, (hash, &mut None))
         }
         Parsed::NotOurs => Outcome::PASS,
         Parsed::Malformed(reason) => Outcome::dropped(reason),
@@ -293,8 +201,7 @@ fn follow<A: Tracked>(
     frames: &mut [u8],
     descriptor: &Descriptor,
     headers: &Headers<A>,
-    hash: u64,
-    missed: bool,
+    (hash, decision): (u64, &mut Option<Decision<A>>),
 ) -> Outcome {
     let start = descriptor.offset as usize;
     let room = start.saturating_add(descriptor.capacity as usize);
@@ -304,14 +211,14 @@ fn follow<A: Tracked>(
         headers,
         offload: &descriptor.offload,
         hash,
-        missed,
+        decision,
     })
 }
 
 impl Descriptor {
     /// Writes what became of the packet.
     #[inline]
-    fn settle(&mut self, outcome: &Outcome) {
+    pub(super) fn settle(&mut self, outcome: &Outcome) {
         self.verdict = outcome.verdict as u8;
         self.reason = outcome.reason.map_or(0, |reason| reason as u8);
         self.flags = outcome.flags;

@@ -160,15 +160,12 @@ pub(super) fn sum(bytes: &[u8]) -> u16 {
     u16::from_be(fold(total))
 }
 
-/// Is the checksum of an IPv4 header without options right?
-#[inline]
-pub(super) fn ipv4_header_is_right(header: &[u8; 20]) -> bool {
-    let &[a, b, c, d, e, f, g, h, i, j, k, l, ref rest @ ..] = header;
-    let head = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-    let middle = u64::from(u32::from_ne_bytes([i, j, k, l]));
-    let (sum, carry) = head.overflowing_add(u64::from_ne_bytes(*rest));
-    let (sum, carried) = sum.overflowing_add(middle.wrapping_add(u64::from(carry)));
-    fold(sum.wrapping_add(u64::from(carried))) == 0xffff
+/// Do the words of an IPv4 header without options add up to minus zero, as they do with the right checksum?
+#[inline(always)]
+pub(super) const fn is_minus_zero(a: u64, b: u64, c: u32) -> bool {
+    let (sum, carry) = a.overflowing_add(b);
+    let (sum, carried) = sum.overflowing_add((c as u64).wrapping_add(carry as u64));
+    fold(sum.wrapping_add(carried as u64)) == 0xffff
 }
 
 /// The Internet checksum of `bytes`: of an IPv4 header or ICMP message whose checksum field is zero, the

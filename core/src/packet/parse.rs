@@ -111,19 +111,11 @@ impl<A: Address> Network<A> {
     ) -> Result<Headers<A>, Refusal> {
         let whole = matches!(kind, Kind::Whole);
         let ports = transport::read(protocol, message, whole).map_err(Refusal::Malformed)?;
-        let headers = Headers {
-            tuple: Tuple {
-                source: self.source,
-                destination: self.destination,
-                source_port: ports.source,
-                destination_port: ports.destination,
-                protocol,
-            },
-            kind,
-            end: self.end,
-            transport: self.transport,
-            tcp_flags: ports.tcp_flags,
-        };
+        let [s0, s1, d0, d1] = ports.both.to_be_bytes();
+        let mut headers = self.headers(protocol, kind);
+        headers.tuple.source_port = u16::from_be_bytes([s0, s1]);
+        headers.tuple.destination_port = u16::from_be_bytes([d0, d1]);
+        headers.tcp_flags = ports.tcp_flags;
         if !offload_is_right(offload, &headers) {
             return Err(Refusal::Malformed(DropReason::MalformedOffload));
         }

@@ -68,29 +68,21 @@ pub fn plain(packet: &[u8], offload: &Offload) -> Plain {
 #[must_use]
 pub fn plain_ipv4(packet: &[u8], offload: &Offload) -> Option<PlainHeaders<Ipv4Addr>> {
     let header = packet.first_chunk::<20>()?;
-    let &[
-        first,
-        _,
-        l0,
-        l1,
-        _,
-        _,
-        f0,
-        f1,
-        _,
-        number,
-        _,
-        _,
-        ref addresses @ ..,
-    ] = header;
-    // More fragments, or an offset.
-    let fragment = u16::from_be_bytes([f0, f1]) & 0x3fff != 0;
-    if first != 0x45 || fragment || !checksum::ipv4_header_is_right(header) {
+    let (head, rest) = header.split_first_chunk::<8>()?;
+    let (middle, rest) = rest.split_first_chunk::<4>()?;
+    let head = u64::from_be_bytes(*head);
+    let middle = u32::from_be_bytes(*middle);
+    let addresses = Ipv4Addr::read_pair(rest)?;
+    // Version 4, a header of five words, no more fragments and no offset.
+    if head & 0xff00_0000_0000_3fff != 0x4500_0000_0000_0000
+        || !checksum::is_minus_zero(head, addresses, middle)
+    {
         return None;
     }
+    let [_, number, _, _] = middle.to_be_bytes();
+    let [_, _, l0, l1, ..] = head.to_be_bytes();
     let end = u16::from_be_bytes([l0, l1]);
     let message = packet.get(20..usize::from(end))?;
-    let addresses = Ipv4Addr::read_pair(addresses)?;
     PlainHeaders::read(addresses, u32::from(end), number, message, offload)
 }
 
@@ -130,7 +122,7 @@ impl<A: Address> PlainHeaders<A> {
         let ports = transport::read(protocol, message, true).ok()?;
         let headers = Self {
             addresses,
-            ports: (u32::from(ports.source) << 16) | u32::from(ports.destination),
+            ports: ports.both,
             end,
             protocol,
             tcp_flags: ports.tcp_flags,

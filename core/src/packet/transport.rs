@@ -5,8 +5,8 @@ use crate::net::{DropReason, Protocol};
 /// The transport header's part of [`super::Headers`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ports {
-    pub(super) source: u16,
-    pub(super) destination: u16,
+    /// The source's in the upper half, the destination's in the lower.
+    pub(super) both: u32,
     pub(super) tcp_flags: u8,
 }
 
@@ -49,8 +49,7 @@ pub(super) fn read(protocol: Protocol, message: &[u8], whole: bool) -> Result<Po
                 return Err(DropReason::MalformedTruncated);
             }
             Ok(Ports {
-                source: u16::from_be_bytes([s0, s1]),
-                destination: u16::from_be_bytes([d0, d1]),
+                both: u32::from_be_bytes([s0, s1, d0, d1]),
                 tcp_flags: flags,
             })
         }
@@ -67,8 +66,7 @@ pub(super) fn read(protocol: Protocol, message: &[u8], whole: bool) -> Result<Po
                 return Err(DropReason::MalformedTruncated);
             }
             Ok(Ports {
-                source: u16::from_be_bytes([s0, s1]),
-                destination: u16::from_be_bytes([d0, d1]),
+                both: u32::from_be_bytes([s0, s1, d0, d1]),
                 tcp_flags: 0,
             })
         }
@@ -77,8 +75,7 @@ pub(super) fn read(protocol: Protocol, message: &[u8], whole: bool) -> Result<Po
                 return Err(DropReason::MalformedTruncated);
             };
             Ok(Ports {
-                source: u16::from_be_bytes([s0, s1]),
-                destination: u16::from_be_bytes([d0, d1]),
+                both: u32::from_be_bytes([s0, s1, d0, d1]),
                 tcp_flags: 0,
             })
         }

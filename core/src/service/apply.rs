@@ -1,5 +1,6 @@
 //! Editing a table while nobody reads it.
 
+use super::cluster_ips::ClusterIps;
 use super::frontend_map::{ADDRESS, OUTER_ADDRESS};
 use super::lookup::{key_ipv4, key_ipv6};
 use super::prefix_words::words;
@@ -396,11 +397,11 @@ impl Table {
                 Family::Ipv4 => ipv4,
                 Family::Ipv6 => ipv6,
             };
-            *outside = if more {
-                outside.saturating_add(1)
+            if more {
+                outside.add(address);
             } else {
-                outside.saturating_sub(1)
-            };
+                outside.remove();
+            }
         }
     }
 
@@ -427,16 +428,17 @@ impl Table {
     fn set_node(&mut self, spec: &NodeSpec) {
         self.node.set(spec);
         let outside = |family, address: [u64; 2]| !self.node.in_service_prefix(family, address);
-        let ipv4 = self
-            .ipv4
-            .addresses()
-            .filter(|address| outside(Family::Ipv4, [0, u64::from(*address)]));
-        let ipv6 = self
-            .ipv6
-            .addresses()
-            .filter(|address| outside(Family::Ipv6, *address));
-        let counts = [ipv4.count(), ipv6.count()];
-        self.cluster_ips_outside = counts.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        let [mut ipv4, mut ipv6] = [ClusterIps::NONE; 2];
+        let addresses = self.ipv4.addresses().map(|low| [0, u64::from(low)]);
+        for address in addresses.filter(|address| outside(Family::Ipv4, *address)) {
+            ipv4.add(address);
+        }
+        for address in self.ipv6.addresses() {
+            if outside(Family::Ipv6, address) {
+                ipv6.add(address);
+            }
+        }
+        self.cluster_ips_outside = [ipv4, ipv6];
     }
 }
 

@@ -94,13 +94,13 @@ impl Table {
     pub fn lookup_address<A: Address>(&self, destination: A) -> Lookup {
         let words = destination.to_words();
         let inside = self.node.in_service_prefix(A::FAMILY, words);
-        let [ipv4, ipv6] = self.cluster_ips_outside;
+        let [ipv4, ipv6] = &self.cluster_ips_outside;
         let outside = match A::FAMILY {
             Family::Ipv4 => ipv4,
             Family::Ipv6 => ipv6,
         };
         // Most packets that are not ours end here, before a second cache line is read.
-        if !inside && outside == 0 {
+        if !inside && !outside.may_hold(words) {
             return Lookup::None;
         }
         let hash = self.hash_words(A::FAMILY, words, 0, ADDRESS);
@@ -138,6 +138,14 @@ impl Table {
     #[must_use]
     pub fn frontend(&self, frontend: FrontendRef) -> Option<&FrontendEntry> {
         self.frontends.get(frontend.0 as usize)
+    }
+
+    /// Is an endpoint chosen at random, whatever was chosen before: without affinity and scheduler?
+    #[inline]
+    #[must_use]
+    pub fn chooses_blindly(&self, frontend: FrontendRef) -> bool {
+        let entry = self.frontend(frontend);
+        entry.is_some_and(|entry| entry.affinity_seconds == 0 && !entry.is_scheduled())
     }
 
     /// Asks for the cache line that [`Table::select`] reads first.

@@ -1,6 +1,7 @@
 //! One replica of the compiled Service table: memory of fixed size, taken once.
 
 use super::bucket_tables::{BucketTable, BucketTables};
+use super::cluster_ips::ClusterIps;
 use super::frontend_map::FrontendMap;
 use super::id_list::{IdList, Pages};
 use super::node_table::NodeTable;
@@ -203,7 +204,7 @@ pub struct Table {
     pub(super) buckets: BucketTables,
     pub(super) node: NodeTable,
     /// ClusterIPs outside every Service prefix, for IPv4 and IPv6.
-    pub(super) cluster_ips_outside: [u32; 2],
+    pub(super) cluster_ips_outside: [ClusterIps; 2],
 }
 
 /// The memory that a table of these limits needs cannot be had.
@@ -260,7 +261,7 @@ impl Table {
             ranges: Ranges::new(limits.source_ranges)?,
             buckets: BucketTables::new(limits.hash_buckets)?,
             node: NodeTable::new(),
-            cluster_ips_outside: [0; 2],
+            cluster_ips_outside: [ClusterIps::NONE; 2],
         })
     }
 

@@ -13,7 +13,7 @@
 //! looks again, and sees the first's slot.
 
 use super::prefetch;
-use super::tags::{SLOTS, equal_tags};
+use super::tags::{WORDS, equal_tags, first};
 use crate::sync::{Advice, Lines, Word};
 use core::num::NonZeroU64;
 
@@ -22,14 +22,14 @@ const PROBE_LIMIT: usize = 16;
 /// Slots in use at most, of a hundred, when a table holds as many entries as it was made for: one entry in forty
 /// lives outside its home then, and costs a line more. At 80 it would be one in thirteen.
 const LOAD_PERCENT: u64 = 60;
+const SLOTS: usize = WORDS - 1;
 const ENTRY_BITS: u32 = 48;
 
 #[derive(Debug)]
 #[repr(C, align(64))]
 struct Bucket {
-    /// From the low end: overflow count 8, Bloom filter 24, ticket 32.
-    meta: Word,
-    slots: [Word; SLOTS],
+    /// First the meta word, from the low end: overflow count 8, Bloom filter 24, ticket 32. Then the slots.
+    words: [Word; WORDS],
 }
 
 // The model checker's words are larger.
@@ -131,8 +131,7 @@ impl Index {
         let homes = Self::homes(entries);
         let len = usize::try_from(homes).unwrap_or(usize::MAX);
         let buckets = Lines::new(len, advice, || Bucket {
-            meta: Word::new(0),
-            slots: core::array::from_fn(|_| Word::new(0)),
+            words: core::array::from_fn(|_| Word::new(0)),
         });
         Self { buckets, homes }
     }
@@ -173,7 +172,7 @@ impl Index {
         let home = self.home(hash);
         let bucket = self.buckets.get(home)?;
         // Acquire: pairs with the ticket's release, so that an entry's overflow is seen with the entry.
-        let meta = bucket.meta.read_acquire();
+        let meta = bucket.meta().read_acquire();
         if let Some(found) = bucket.find(tag(hash), &mut wanted) {
             return Some(found);
         }
@@ -190,15 +189,21 @@ impl Index {
         let Some(bucket) = self.buckets.get(self.home(hash)) else {
             return Home::Nothing;
         };
-        let meta = bucket.meta.read_acquire();
+        let meta = bucket.meta().read_acquire();
         if let Some(found) = bucket.find(tag(hash), &mut |_| true) {
             return Home::Entry(found);
         }
         if overflow(meta) == 0 || meta & bloom_bit(hash) == 0 {
             return Home::Nothing;
         }
-        self.prefetch(next_probe(hash));
+        self.prefetch_beyond(hash);
         Home::Beyond
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn prefetch_beyond(&self, hash: u64) {
+        self.prefetch(next_probe(hash));
     }
 
     /// After [`Home::Beyond`]: an entry that probably is the hash's.
@@ -231,7 +236,7 @@ impl Index {
         let mut placed: Option<Place> = None;
         loop {
             // Acquire: pairs with the ticket's swap below; slots placed before that swap are visible.
-            let meta = bucket.meta.read_acquire();
+            let meta = bucket.meta().read_acquire();
             if let Some(duplicate) = self.duplicate(hash, entry, &mut same) {
                 self.unplace(placed, value);
                 return Err(InsertError::Duplicate(duplicate));
@@ -245,7 +250,7 @@ impl Index {
             if place.distance > 0 {
                 next = next.wrapping_add(1) | bloom_bit(hash);
             }
-            if bucket.meta.swap_if(meta, next).is_ok() {
+            if bucket.meta().swap_if(meta, next).is_ok() {
                 return Ok(());
             }
         }
@@ -256,7 +261,7 @@ impl Index {
         let home = self.home(hash);
         let value = (tag(hash) << ENTRY_BITS) | entry.bits();
         for (distance, (_, bucket)) in self.window(hash).enumerate() {
-            for slot in &bucket.slots {
+            for slot in bucket.slots() {
                 if slot.read() == value && slot.swap_if(value, 0).is_ok() {
                     if distance > 0 {
                         self.leave_overflow(home);
@@ -289,7 +294,7 @@ impl Index {
         let beyond = self
             .buckets
             .get(self.home(hash))
-            .is_some_and(|bucket| overflow(bucket.meta.read()) > 0);
+            .is_some_and(|bucket| bucket.says_beyond(hash));
         let reach = if beyond { PROBE_LIMIT } else { 1 };
         self.window(hash)
             .take(reach)
@@ -298,7 +303,7 @@ impl Index {
 
     fn place(&self, hash: u64, value: u64) -> Option<Place> {
         for (distance, (number, bucket)) in self.window(hash).enumerate() {
-            for (slot, word) in bucket.slots.iter().enumerate() {
+            for (slot, word) in bucket.slots().iter().enumerate() {
                 if word.read() == 0 && word.swap_if(0, value).is_ok() {
                     return Some(Place {
                         bucket: number,
@@ -314,7 +319,7 @@ impl Index {
     fn unplace(&self, placed: Option<Place>, value: u64) {
         if let Some(place) = placed
             && let Some(bucket) = self.buckets.get(place.bucket)
-            && let Some(slot) = bucket.slots.get(place.slot)
+            && let Some(slot) = bucket.slots().get(place.slot)
         {
             // Only this thread withdraws an entry whose ticket it has not raised.
             let _ = slot.swap_if(value, 0);
@@ -325,13 +330,13 @@ impl Index {
         let Some(bucket) = self.buckets.get(home) else {
             return;
         };
-        let mut meta = bucket.meta.read();
+        let mut meta = bucket.meta().read();
         loop {
             let left = overflow(meta).saturating_sub(1);
             // The filter forgets only when nothing is left elsewhere.
             let bloom = if left == 0 { 0 } else { meta & 0xffff_ff00 };
             let ticket = (meta >> 32).wrapping_add(1) << 32;
-            match bucket.meta.swap_if(meta, ticket | bloom | left) {
+            match bucket.meta().swap_if(meta, ticket | bloom | left) {
                 Ok(()) => return,
                 Err(found) => meta = found,
             }
@@ -341,15 +346,32 @@ impl Index {
 
 impl Bucket {
     #[inline(always)]
+    const fn meta(&self) -> &Word {
+        let [meta, ..] = &self.words;
+        meta
+    }
+
+    #[inline(always)]
+    const fn slots(&self) -> &[Word; SLOTS] {
+        let [_, slots @ ..] = &self.words;
+        slots
+    }
+
+    /// May an entry of this hash, whose home this is, live elsewhere?
+    #[inline]
+    fn says_beyond(&self, hash: u64) -> bool {
+        let meta = self.meta().read();
+        overflow(meta) != 0 && meta & bloom_bit(hash) != 0
+    }
+
+    #[inline(always)]
     fn find(&self, tag: u64, wanted: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
-        let mut matches = equal_tags(&self.slots, tag);
+        let mut matches = equal_tags(&self.words, tag);
         while matches != 0 {
-            let slot = self.slots.get((matches.trailing_zeros() >> 1) as usize)?;
-            // Acquire: pairs with the swap that placed the entry, so that what it points at is complete.
-            let value = slot.read_acquire();
-            let bits = NonZeroU64::new(value & ((1 << ENTRY_BITS) - 1));
-            if value >> ENTRY_BITS == tag
-                && let Some(entry) = bits.map(Entry)
+            // Acquire: pairs with the swap that placed the entry, so that what it points at is complete. Another
+            // entry that took the slot meanwhile is offered as those of other keys are.
+            let value = self.words.get(first(matches))?.read_acquire();
+            if let Some(entry) = Entry::new(value & ((1 << ENTRY_BITS) - 1))
                 && wanted(entry)
             {
                 return Some(entry);
@@ -392,13 +414,13 @@ mod tests {
             index
                 .buckets
                 .iter()
-                .all(|bucket| bucket.meta.read() & 0xffff_ffff == 0)
+                .all(|bucket| bucket.meta().read() & 0xffff_ffff == 0)
         );
         assert!(
             index
                 .buckets
                 .iter()
-                .flat_map(|bucket| &bucket.slots)
+                .flat_map(|bucket| bucket.slots())
                 .all(|slot| slot.read() == 0)
         );
     }

@@ -2,68 +2,82 @@
 
 use crate::sync::Word;
 
-/// Slots of a bucket.
-pub(super) const SLOTS: usize = 7;
+/// Words of a bucket: one that is no slot, and seven slots.
+pub(super) const WORDS: usize = 8;
 
-/// Two bits for each slot, the lower one set if the upper sixteen bits of the slot are `tag`.
+/// Four bits for each word of a bucket, the highest of them set if the upper sixteen bits of a slot are `tag`.
+///
+/// A slot that changes meanwhile may be found or missed, as if it had been read before or after; whoever is told of a
+/// slot reads it again.
 #[inline(always)]
-pub(super) fn equal_tags(slots: &[Word; SLOTS], tag: u64) -> u32 {
-    // Each slot is read whole and by itself.
-    let [a, b, c, d, e, f, g] = slots;
-    let slots = [
-        a.read(),
-        b.read(),
-        c.read(),
-        d.read(),
-        e.read(),
-        f.read(),
-        g.read(),
-    ];
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+pub(super) fn equal_tags(bucket: &[Word; WORDS], tag: u64) -> u32 {
+    #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
     {
-        #[expect(unsafe_code, reason = "a function of a target feature")]
-        // SAFETY: SSE2 is part of every x86-64.
-        unsafe {
-            vector(slots, tag)
-        }
+        vector(bucket, tag)
     }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    scalar(slots, tag)
+    #[cfg(not(all(target_arch = "x86_64", not(any(miri, loom)))))]
+    scalar(bucket, tag)
 }
 
-#[cfg(any(test, not(all(target_arch = "x86_64", not(miri)))))]
-fn scalar(slots: [u64; SLOTS], tag: u64) -> u32 {
+/// The word that the lowest bit of `equal_tags` names.
+#[inline(always)]
+pub(super) const fn first(equal: u32) -> usize {
+    (equal.trailing_zeros() >> 2) as usize & (WORDS - 1)
+}
+
+#[cfg(any(test, not(all(target_arch = "x86_64", not(any(miri, loom))))))]
+fn scalar([_, slots @ ..]: &[Word; WORDS], tag: u64) -> u32 {
     let mut equal = 0_u32;
-    let mut position = 0_u32;
+    let mut bit = 0x80_u32;
     for slot in slots {
-        equal |= u32::from(slot >> 48 == tag) << position;
-        position = position.wrapping_add(2);
+        if slot.read() >> 48 == tag {
+            equal |= bit;
+        }
+        bit = bit.wrapping_shl(4);
     }
     equal
 }
 
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-#[target_feature(enable = "sse2")]
-#[inline]
+#[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+#[inline(always)]
 #[expect(
+    unsafe_code,
     clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
-    reason = "lanes are bits, not numbers"
+    reason = "vectors of words that other threads write; lanes are bits, not numbers"
 )]
-fn vector([a, b, c, d, e, f, g]: [u64; SLOTS], tag: u64) -> u32 {
+fn vector(bucket: &[Word; WORDS], tag: u64) -> u32 {
     use core::arch::x86_64::{
-        _mm_cmpeq_epi32, _mm_movemask_epi8, _mm_packs_epi16, _mm_packs_epi32, _mm_set_epi64x,
-        _mm_set1_epi64x, _mm_srli_epi64,
+        __m128i, _mm_cmpeq_epi16, _mm_movemask_epi8, _mm_packs_epi16, _mm_set1_epi64x,
     };
-    let wanted = _mm_set1_epi64x(tag as i64);
-    let pair = |low: u64, high: u64| {
-        let slots = _mm_set_epi64x(high as i64, low as i64);
-        _mm_cmpeq_epi32(_mm_srli_epi64::<48>(slots), wanted)
+    let pointer = bucket.as_ptr();
+    let (first, second, third, fourth): (__m128i, __m128i, __m128i, __m128i);
+    // SAFETY: reads the 64 bytes of `bucket`. Two words a load, each of them read whole, as a relaxed load is:
+    // the assembler does what the language has no name for, loads of two words of which each is atomic.
+    unsafe {
+        core::arch::asm!(
+            "movdqu {first}, [{pointer}]",
+            "movdqu {second}, [{pointer} + 16]",
+            "movdqu {third}, [{pointer} + 32]",
+            "movdqu {fourth}, [{pointer} + 48]",
+            pointer = in(reg) pointer,
+            first = out(xmm_reg) first,
+            second = out(xmm_reg) second,
+            third = out(xmm_reg) third,
+            fourth = out(xmm_reg) fourth,
+            options(readonly, nostack, preserves_flags),
+        );
+    }
+    let equal = |a: __m128i, b: __m128i| {
+        // SAFETY: SSE2 is part of every x86-64.
+        unsafe {
+            let wanted = _mm_set1_epi64x((tag << 48) as i64);
+            let equal = _mm_packs_epi16(_mm_cmpeq_epi16(a, wanted), _mm_cmpeq_epi16(b, wanted));
+            _mm_movemask_epi8(equal) as u32
+        }
     };
-    let first = _mm_packs_epi32(pair(a, b), pair(c, d));
-    let second = _mm_packs_epi32(pair(e, f), pair(g, 0));
-    // The upper half of a tag is zero on both sides and always equal; there is no eighth slot.
-    (_mm_movemask_epi8(_mm_packs_epi16(first, second)) as u32) & 0x1555
+    // The highest of a word's four parts is the tag's; the first word is no slot.
+    (equal(first, second) | (equal(third, fourth) << 16)) & 0x8888_8880
 }
 
 #[cfg(all(test, not(loom)))]
@@ -77,18 +91,24 @@ mod tests {
         for _ in 0..10_000 {
             let tag = next_seed(&mut state) & 0xffff | 1;
             let pattern = next_seed(&mut state);
-            let slots: [u64; SLOTS] = core::array::from_fn(|slot| {
+            let words: [u64; WORDS] = core::array::from_fn(|word| {
                 let random = next_seed(&mut state) >> 16;
-                if pattern >> slot & 1 == 1 {
+                if pattern >> word & 1 == 1 {
                     tag << 48 | random
                 } else {
                     random << 17
                 }
             });
-            let found = equal_tags(&slots.map(Word::new), tag);
-            assert_eq!(found, scalar(slots, tag), "{slots:x?} {tag:x}");
-            for (slot, value) in slots.iter().enumerate() {
-                assert_eq!(found >> (2 * slot) & 1 == 1, value >> 48 == tag);
+            let bucket = words.map(Word::new);
+            let found = equal_tags(&bucket, tag);
+            assert_eq!(found, scalar(&bucket, tag), "{words:x?} {tag:x}");
+            let slots: u32 = (1..WORDS)
+                .filter(|word| words[*word] >> 48 == tag)
+                .map(|word| 8 << (4 * word))
+                .sum();
+            assert_eq!(found, slots);
+            if found != 0 {
+                assert_eq!(words[first(found)] >> 48, tag);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Random edits against the plainest possible table.
 
+use super::super::cluster_ips::ClusterIps;
 use super::*;
 use crate::net::{Address, Prefix, Scheduler};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -393,7 +394,7 @@ proptest! {
         }
         prop_assert_eq!(left.usage(), TableUsage::default());
         prop_assert_eq!(left.buckets.free_buckets(), small().hash_buckets);
-        prop_assert_eq!(left.cluster_ips_outside, [0; 2]);
+        prop_assert_eq!(left.cluster_ips_outside, [ClusterIps::NONE; 2]);
         prop_assert!(left.ipv4.is_empty() && left.ipv6.is_empty());
     }
 }

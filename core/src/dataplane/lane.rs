@@ -1,0 +1,133 @@
+//! What is found of a burst's packets before the first of them is moved, in short loops over all of them: each asks for
+//! the memory that the next one reads.
+
+use super::decide::{Decision, destination};
+use super::descriptor::Descriptor;
+use super::path::Burst;
+use super::shared::Tracked;
+use crate::packet::{PlainHeaders, plain_ipv4, plain_ipv6};
+use crate::service::Lookup;
+use crate::table::{Entry, Home};
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+/// Packets whose index lines are asked for together. More would spill the first cache.
+pub(super) const LANES: usize = 32;
+
+/// How many packets' records are asked for before the first of these packets is moved. Far enough ahead that they come
+/// in time; not all of the lanes' at once, because processors drop what is asked for beyond some two dozen lines.
+pub(super) const LEAD: usize = 16;
+
+/// What is found of so many packets.
+pub(super) type Lanes = [Lane; LANES];
+
+/// One packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lane {
+    Ipv4(PlainLane<Ipv4Addr>),
+    Ipv6(PlainLane<Ipv6Addr>),
+    /// Not plain: parsed when its turn comes.
+    Unusual,
+}
+
+/// A plain packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlainLane<A: Tracked> {
+    pub(super) headers: PlainHeaders<A>,
+    pub(super) hash: u64,
+    /// What the index names.
+    pub(super) candidate: Option<Entry>,
+    /// What is to become of the packet, if the index names nothing.
+    pub(super) decision: Option<Decision<A>>,
+}
+
+impl<A: Tracked> PlainLane<A> {
+    const fn new(headers: PlainHeaders<A>, hash: u64) -> Self {
+        Self {
+            headers,
+            hash,
+            candidate: None,
+            decision: None,
+        }
+    }
+}
+
+/// Where a descriptor's packet lies; `None` if that is not inside `frames`.
+#[inline(always)]
+pub(super) fn packet_of<'frames>(
+    frames: &'frames [u8],
+    descriptor: &Descriptor,
+) -> Option<&'frames [u8]> {
+    let start = descriptor.offset as usize;
+    let end = start.checked_add(descriptor.len as usize)?;
+    let room = start.checked_add(descriptor.capacity as usize)?;
+    if end > room || room > frames.len() {
+        return None;
+    }
+    frames.get(start..end)
+}
+
+impl Burst<'_> {
+    /// Reads the headers, and asks for the index's line.
+    #[inline(always)]
+    pub(super) fn read(&self, frames: &[u8], descriptor: &Descriptor, lane: &mut Lane) {
+        let Some(packet) = packet_of(frames, descriptor) else {
+            *lane = Lane::Unusual;
+            return;
+        };
+        // Each family by itself: an enum that went through memory would cost as much again.
+        if let Some(headers) = plain_ipv4(packet, &descriptor.offload) {
+            *lane = Lane::Ipv4(PlainLane::new(headers, self.ask_for_index(&headers)));
+        } else if let Some(headers) = plain_ipv6(packet, &descriptor.offload) {
+            *lane = Lane::Ipv6(PlainLane::new(headers, self.ask_for_index(&headers)));
+        } else {
+            *lane = Lane::Unusual;
+        }
+    }
+
+    /// Asks for the record that the index names; decides if it names none.
+    #[inline(always)]
+    pub(super) fn ask(&mut self, lane: &mut Lane) {
+        match lane {
+            Lane::Ipv4(lane) => self.ask_for_record(lane),
+            Lane::Ipv6(lane) => self.ask_for_record(lane),
+            Lane::Unusual => {}
+        }
+    }
+
+    #[inline(always)]
+    fn ask_for_index<A: Tracked>(&self, headers: &PlainHeaders<A>) -> u64 {
+        let connections = A::connections(self.shared);
+        let hash = connections.hash_plain(headers);
+        connections.prefetch(hash);
+        hash
+    }
+
+    #[inline(always)]
+    fn ask_for_record<A: Tracked>(&mut self, lane: &mut PlainLane<A>) {
+        match A::connections(self.shared).candidate(lane.hash) {
+            Home::Entry(entry) => lane.candidate = Some(entry),
+            Home::Nothing => self.decide_lane(lane),
+            Home::Beyond => self.ask_beyond(lane),
+        }
+    }
+
+    /// For entries that do not live in their home bucket: one in forty when the table is full.
+    #[cold]
+    fn ask_beyond<A: Tracked>(&mut self, lane: &mut PlainLane<A>) {
+        lane.candidate = A::connections(self.shared).candidate_beyond(lane.hash);
+        if lane.candidate.is_none() {
+            self.decide_lane(lane);
+        }
+    }
+
+    #[inline]
+    fn decide_lane<A: Tracked>(&mut self, lane: &mut PlainLane<A>) {
+        let headers = lane.headers.headers();
+        lane.decision = match destination(self.table, &headers.tuple) {
+            Lookup::None => Some(Decision::Pass),
+            // What a choice rests on may change by what is opened until the packet's turn comes.
+            Lookup::Frontend(frontend) if !self.table.chooses_blindly(frontend) => None,
+            found => Some(self.decide(&headers, found)),
+        };
+    }
+}
