@@ -81,14 +81,28 @@ pub(super) fn decide<A: Tracked, T: Tracer>(
     random: u64,
     tracer: &mut T,
 ) -> Decision<A> {
+    match found {
+        Lookup::None => Decision::Pass,
+        Lookup::Rejected => Decision::Reject(None),
+        Lookup::Unallocated => Decision::Drop(DropReason::UnallocatedAddress, None),
+        Lookup::Frontend(frontend) => {
+            tracer.note(Note::Frontend(frontend));
+            choose(table, shared, headers, frontend, now, random, tracer)
+        }
+    }
+}
+
+#[inline(always)]
+fn choose<A: Tracked, T: Tracer>(
+    table: &Table,
+    shared: &Shared,
+    headers: &Headers<A>,
+    frontend: FrontendRef,
+    now: u32,
+    random: u64,
+    tracer: &mut T,
+) -> Decision<A> {
     let tuple = &headers.tuple;
-    let frontend = match found {
-        Lookup::None => return Decision::Pass,
-        Lookup::Rejected => return Decision::Reject(None),
-        Lookup::Unallocated => return Decision::Drop(DropReason::UnallocatedAddress, None),
-        Lookup::Frontend(frontend) => frontend,
-    };
-    tracer.note(Note::Frontend(frontend));
     let Some(entry) = table.frontend(frontend) else {
         return Decision::Pass;
     };
@@ -99,13 +113,7 @@ pub(super) fn decide<A: Tracked, T: Tracer>(
     let class = table.classify(tuple.source);
     tracer.note(Note::Class(class));
     let affinity_seconds = table.affinity(service);
-    let kept = affinity_seconds
-        .and_then(|_| shared.affinity.recall(service, tuple.source, now))
-        .filter(|kept| {
-            let life = shared.endpoints.life(kept.endpoint, kept.generation);
-            matches!(life, EndpointLife::Serving(_))
-        })
-        .map(|kept| kept.endpoint);
+    let kept = affinity_seconds.and_then(|_| kept(shared, service, tuple, now));
     if let Some(endpoint) = kept {
         tracer.note(Note::Kept(endpoint));
     }
@@ -135,14 +143,10 @@ pub(super) fn decide<A: Tracked, T: Tracer>(
     if hairpin {
         tracer.note(Note::Hairpin);
     }
-    let masquerade = if by_rule || hairpin {
-        match table.masquerade_address() {
-            Some(address) => Some(address),
-            None => return Decision::Drop(DropReason::NoSourcePort, Some(service)),
-        }
-    } else {
-        None
-    };
+    let masquerade = (by_rule || hairpin).then(|| table.masquerade_address());
+    if masquerade == Some(None) {
+        return Decision::Drop(DropReason::NoSourcePort, Some(service));
+    }
     Decision::Open(Choice {
         service,
         endpoint,
@@ -152,8 +156,20 @@ pub(super) fn decide<A: Tracked, T: Tracer>(
         tag: chosen.tag(),
         local: chosen.is_local(),
         counted: entry.counts_connections(),
-        masquerade,
+        masquerade: masquerade.flatten(),
         affinity_seconds,
         random,
     })
+}
+
+/// The endpoint that session affinity remembers for the client, if it is still serving.
+fn kept<A: Tracked>(
+    shared: &Shared,
+    service: ServiceId,
+    tuple: &Tuple<A>,
+    now: u32,
+) -> Option<EndpointId> {
+    let kept = shared.affinity.recall(service, tuple.source, now)?;
+    let life = shared.endpoints.life(kept.endpoint, kept.generation);
+    matches!(life, EndpointLife::Serving(_)).then_some(kept.endpoint)
 }

@@ -127,7 +127,9 @@ impl Burst<'_> {
             Lookup::None => Some(Decision::Pass),
             // What a choice rests on may change by what is opened until the packet's turn comes.
             Lookup::Frontend(frontend) if !self.table.chooses_blindly(frontend) => None,
-            found => Some(self.decide(&headers, found)),
+            found @ (Lookup::Frontend(_) | Lookup::Rejected | Lookup::Unallocated) => {
+                Some(self.decide(&headers, found))
+            }
         };
     }
 }

@@ -22,6 +22,7 @@ mod endpoint_counters;
 mod explain;
 mod handle;
 mod lane;
+mod opened;
 mod options;
 mod path;
 mod quick;

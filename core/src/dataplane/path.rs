@@ -3,6 +3,7 @@
 use super::decide::{Choice, Decision, decide, destination};
 use super::descriptor::descriptor_flags;
 use super::endpoint_counters::EndpointCounters;
+use super::opened::Opened;
 use super::shared::{Shared, Tracked, cut_with_endpoint};
 use super::stats::{AFFINITY_FULL, COUNTERS, ENDED_BYTES, ENDED_PACKETS, ServiceEvent};
 use super::{EndedTcp, MidStream};
@@ -36,25 +37,6 @@ pub(super) struct Burst<'burst> {
     pub(super) verdicts: [u64; 4],
     /// Bytes of all packets.
     pub(super) bytes: u64,
-}
-
-/// What a chunk of a burst opened after some of its lookups. Says of a hash that it was not, or that it may have been.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Opened([u64; 4]);
-
-impl Opened {
-    #[inline]
-    fn add(&mut self, hash: u64) {
-        if let Some(word) = self.0.get_mut((hash >> 8) as usize & 3) {
-            *word |= 1 << (hash & 63);
-        }
-    }
-
-    #[inline]
-    pub(super) fn may_hold(&self, hash: u64) -> bool {
-        let word = self.0.get((hash >> 8) as usize & 3);
-        word.is_some_and(|word| word >> (hash & 63) & 1 != 0)
-    }
 }
 
 /// A packet and what was found of it so far.

@@ -130,8 +130,13 @@ pub fn echo_reply<A: Address>(frame: &mut [u8], headers: &Headers<A>) -> Option<
     }
     let service = type_of_service::<A>(frame);
     // Without the options that the request may have had.
-    frame.copy_within(start..end, header_len);
-    let total = header_len.wrapping_add(end.wrapping_sub(start));
+    let options = start.checked_sub(header_len)?;
+    let moved = frame.get_mut(header_len..end)?;
+    if options > moved.len() {
+        return None;
+    }
+    moved.copy_within(options.., 0);
+    let total = end.wrapping_sub(options);
     let (header, message) = frame.get_mut(..total)?.split_at_mut_checked(header_len)?;
     write_header(header, headers, protocol, service, message.len())?;
     if let [kind, _, c0, c1, ..] = message {

@@ -46,7 +46,8 @@ struct Rule {
     weighted: bool,
     /// An idle endpoint is taken at once.
     idle_first: bool,
-    overhead: fn(Load) -> u64,
+    /// The new connection counts among those that an endpoint has ([`delay`]), and not [`overhead`].
+    expectant: bool,
 }
 
 /// `ip_vs_dest_conn_overhead`: an active connection weighs as much as 256 that are closing.
@@ -184,7 +185,11 @@ impl Table {
             let weight = if rule.weighted { self.weight(id) } else { 1 };
             let share = u64::from(self.share(candidates, id, draw));
             let worth = u64::from(weight).wrapping_mul(share);
-            let cost = (rule.overhead)(load);
+            let cost = if rule.expectant {
+                delay(load)
+            } else {
+                overhead(load)
+            };
             // cost / worth < best cost / best worth, without dividing; below 2^57.
             let better =
                 best.is_none_or(|(_, least, of)| cost.wrapping_mul(of) < least.wrapping_mul(worth));
@@ -302,14 +307,14 @@ impl Rule {
     const LEAST: Self = Self {
         weighted: false,
         idle_first: false,
-        overhead,
+        expectant: false,
     };
     const WEIGHTED_LEAST: Self = Self {
         weighted: true,
         ..Self::LEAST
     };
     const SHORTEST_DELAY: Self = Self {
-        overhead: delay,
+        expectant: true,
         ..Self::WEIGHTED_LEAST
     };
     const NEVER_QUEUE: Self = Self {

@@ -42,14 +42,10 @@ fn scalar([_, slots @ ..]: &[Word; WORDS], tag: u64) -> u32 {
 #[inline(always)]
 #[expect(
     unsafe_code,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    reason = "vectors of words that other threads write; lanes are bits, not numbers"
+    reason = "vectors of words that other threads write; a function of a target feature"
 )]
 fn vector(bucket: &[Word; WORDS], tag: u64) -> u32 {
-    use core::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi16, _mm_movemask_epi8, _mm_packs_epi16, _mm_set1_epi64x,
-    };
+    use core::arch::x86_64::__m128i;
     let pointer = bucket.as_ptr();
     let (first, second, third, fourth): (__m128i, __m128i, __m128i, __m128i);
     // SAFETY: reads the 64 bytes of `bucket`. Two words a load, each of them read whole, as a relaxed load is:
@@ -68,16 +64,28 @@ fn vector(bucket: &[Word; WORDS], tag: u64) -> u32 {
             options(readonly, nostack, preserves_flags),
         );
     }
-    let equal = |a: __m128i, b: __m128i| {
-        // SAFETY: SSE2 is part of every x86-64.
-        unsafe {
-            let wanted = _mm_set1_epi64x((tag << 48) as i64);
-            let equal = _mm_packs_epi16(_mm_cmpeq_epi16(a, wanted), _mm_cmpeq_epi16(b, wanted));
-            _mm_movemask_epi8(equal) as u32
-        }
+    // SAFETY: SSE2 is part of every x86-64.
+    unsafe { compare([first, second, third, fourth], tag) }
+}
+
+#[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+#[target_feature(enable = "sse2")]
+#[inline]
+#[expect(
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "lanes are bits, not numbers"
+)]
+fn compare([a, b, c, d]: [core::arch::x86_64::__m128i; 4], tag: u64) -> u32 {
+    use core::arch::x86_64::{
+        _mm_cmpeq_epi16, _mm_movemask_epi8, _mm_packs_epi16, _mm_set1_epi64x,
     };
+    let wanted = _mm_set1_epi64x((tag << 48) as i64);
+    let low = _mm_packs_epi16(_mm_cmpeq_epi16(a, wanted), _mm_cmpeq_epi16(b, wanted));
+    let high = _mm_packs_epi16(_mm_cmpeq_epi16(c, wanted), _mm_cmpeq_epi16(d, wanted));
+    let equal = (_mm_movemask_epi8(low) as u32) | ((_mm_movemask_epi8(high) as u32) << 16);
     // The highest of a word's four parts is the tag's; the first word is no slot.
-    (equal(first, second) | (equal(third, fourth) << 16)) & 0x8888_8880
+    equal & 0x8888_8880
 }
 
 #[cfg(all(test, not(loom)))]
