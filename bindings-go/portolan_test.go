@@ -4,7 +4,6 @@ package portolan_test
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"runtime"
 	"runtime/debug"
@@ -289,19 +288,4 @@ func FuzzProcess(f *testing.F) {
 			}
 		}
 	})
-}
-
-func BenchmarkProcess(b *testing.B) {
-	for _, count := range []int{1, 32, 256} {
-		b.Run(fmt.Sprint(count), func(b *testing.B) {
-			_, worker, frames := rig(b, count)
-			must(b, worker.Process(1, frames, count))
-			b.ReportAllocs()
-			for b.Loop() {
-				fill(frames, count)
-				_ = worker.Process(1, frames, count)
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*count), "ns/packet")
-		})
-	}
 }

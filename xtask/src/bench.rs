@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::{dns_bench, tun_bench, workspace};
+use crate::{dns_bench, go_bench, tun_bench, workspace};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -27,6 +27,8 @@ enum What {
     Instructions,
     /// TCP through NAT on this kernel's packets, with and without offload
     Tun,
+    /// Bursts from Go, beside the same bursts without Go
+    Go,
     /// DNS over UDP, beside another server with the same names
     Dns,
 }
@@ -48,6 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     command.current_dir(workspace::root());
     match arguments.what {
         What::Tun => return tun_bench::run(),
+        What::Go => return go_bench::run(),
         What::Dns => return dns_bench::run(),
         What::Table => command.args(binary("table")),
         What::Instructions => command.args(binary("instructions")),

@@ -5,6 +5,7 @@ mod bench;
 mod clock;
 mod demo;
 mod dns_bench;
+mod go_bench;
 mod header;
 mod install;
 mod interrupt;
