@@ -5,6 +5,7 @@
 mod common;
 
 mod affinity;
+mod bursts;
 mod ends;
 mod fragments;
 mod full;
