@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// The project's own case files.
 pub(super) fn good_files() -> Vec<PathBuf> {
-    let mut files: Vec<_> = ["cases/flows", "cases/packets", "cases/dns"]
+    let mut files: Vec<_> = ["cases/flows", "cases/packets", "cases/lb", "cases/dns"]
         .into_iter()
         .flat_map(|kind| fs::read_dir(test_file(kind)).expect("the case files are there"))
         .map(|entry| entry.expect("readable").path())
@@ -247,15 +247,33 @@ fn each_wrong_answer_of_dns_is_found_and_named() {
 }
 
 #[test]
-fn other_kinds_are_skipped_and_say_so() {
-    let path = directory("other-kinds").join("dns.yaml");
-    fs::write(&path, "kind: lb\nversion: 1\ncases: []\n").expect("writable");
-    let finished = check("", core::slice::from_ref(&path));
-    assert_eq!(finished.status, 0);
-    assert!(
-        finished
-            .stdout
-            .contains("cases of kind `lb` are not judged")
+fn each_wrong_frontend_of_a_load_balancer_is_found_and_named() {
+    let finished = check("", &[test_file("command/wrong/lb.yaml")]);
+    assert_eq!(finished.status, 1);
+    assert_eq!(
+        last_line(&finished.stdout),
+        "0 passed, 20 failed, 0 skipped"
     );
-    assert_eq!(last_line(&finished.stdout), "0 passed, 0 failed, 1 skipped");
+    for actual in [
+        "no such frontend",
+        "it is Service shop/cart's",
+        "its port's name is \"\"",
+        "outside: {10.200.1.7:8080}",
+        "outside: draining {}",
+        "session affinity None",
+        "only from []",
+        "outside: reply of ICMP 10.96.0.81",
+        "(shop/cart:more TCP IPv4)",
+        "got ready",
+        "no such endpoint",
+        "shop/door: 503, 0 endpoints here",
+        "no Service has this health check",
+        "got forward of TCP",
+    ] {
+        assert!(
+            finished.stdout.contains(actual),
+            "{actual}: {}",
+            finished.stdout
+        );
+    }
 }

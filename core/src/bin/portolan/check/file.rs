@@ -3,12 +3,10 @@
 use super::api::case::{EndpointsFile, ValidationFile};
 use super::case::{FlowsFile, Head, PacketsFile};
 use super::dns::case::DnsFile;
+use super::lb::case::LbFile;
 use core::fmt;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
-
-/// The kinds of case files that exist but are not judged here.
-const OTHER_KINDS: [&str; 1] = ["lb"];
 
 /// A case file that was understood.
 #[derive(Debug)]
@@ -17,14 +15,14 @@ pub(crate) enum CaseFile {
     Flows(FlowsFile),
     /// Kind `packets`.
     Packets(PacketsFile),
+    /// Kind `lb`.
+    Lb(LbFile),
     /// Kind `dns`.
     Dns(DnsFile),
     /// Kind `endpoints`.
     Endpoints(EndpointsFile),
     /// Kind `validation`.
     Validation(Box<ValidationFile>),
-    /// Another kind, unread.
-    Other(String),
 }
 
 /// Why a case file cannot be read.
@@ -110,10 +108,10 @@ pub(crate) fn read(path: &Path) -> Result<CaseFile, ReadError> {
     match head.kind.as_deref() {
         None | Some("flows") => parse(path, &text).map(CaseFile::Flows),
         Some("packets") => parse(path, &text).map(CaseFile::Packets),
+        Some("lb") => parse(path, &text).map(CaseFile::Lb),
         Some("dns") => parse(path, &text).map(CaseFile::Dns),
         Some("endpoints") => parse(path, &text).map(CaseFile::Endpoints),
         Some("validation") => parse(path, &text).map(|file| CaseFile::Validation(Box::new(file))),
-        Some(kind) if OTHER_KINDS.contains(&kind) => Ok(CaseFile::Other(kind.to_owned())),
         Some(kind) => Err(wrong("kind", format!("`{kind}` is no kind of case file"))),
     }
 }

@@ -10,6 +10,7 @@ mod dns;
 mod entry;
 mod file;
 mod flows;
+mod lb;
 mod packets;
 mod read;
 mod report;
@@ -19,7 +20,7 @@ mod verify;
 
 use crate::CommandError;
 use clap::{Args, ValueEnum};
-use report::{Outcome, Report, Status};
+use report::{Outcome, Report};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -83,6 +84,11 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode, CommandError
                     packets::run(name, case, &mut |outcome| report.add(outcome))?;
                 }
             }
+            file::CaseFile::Lb(file) => {
+                for case in file.cases.iter().filter(|case| wanted(&case.name)) {
+                    lb::run(name, case, &mut |outcome| report.add(outcome))?;
+                }
+            }
             file::CaseFile::Dns(file) => {
                 dns::run(name, file, wanted, &mut |outcome| report.add(outcome))?;
             }
@@ -93,15 +99,6 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode, CommandError
                 api::validation::run(name, file, wanted, &mut |outcome| report.add(outcome))?;
                 api::allocators::run(name, file, wanted, &mut |outcome| report.add(outcome))?;
             }
-            file::CaseFile::Other(kind) => report.add(&Outcome {
-                file: name.clone(),
-                case: "*".to_owned(),
-                expectation: "*".to_owned(),
-                status: Status::Skipped,
-                tags: Value::Null,
-                expected: String::new(),
-                actual: format!("cases of kind `{kind}` are not judged by this version"),
-            })?,
         }
     }
     let passed = report.finish()?;

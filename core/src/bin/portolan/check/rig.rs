@@ -6,10 +6,13 @@ use super::read::{locate, word};
 use crate::serving::Serving;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
-use portolan::dataplane::{Config, Descriptor, DropReason, Limits, Offload, Verdict, Worker};
+use portolan::dataplane::{
+    Config, Descriptor, DropReason, Explanation, Limits, Offload, Verdict, Worker,
+};
 use portolan::k8s;
 use portolan::model::{Kind, ObjectKey, ObjectRef, Rejection};
 use portolan::net::{Instant, Protocol, Tuple};
+use portolan::node::Node;
 use portolan::service::TableLimits;
 use serde_json::Value;
 use tracing::{error, warn};
@@ -195,6 +198,16 @@ impl Rig {
             bytes: self.frames.get(at..end).unwrap_or_default().to_vec(),
             offload: descriptor.offload,
         }
+    }
+
+    /// The node's view of the objects.
+    pub(crate) const fn node(&self) -> &Node {
+        self.serving.node()
+    }
+
+    /// What would become of a packet, and why.
+    pub(crate) fn explain(&self, now: Instant, packet: &[u8]) -> Explanation {
+        self.serving.dataplane().explain(now, packet)
     }
 
     /// Ready endpoints on this node that a health check at this port counts; `None` if no Service has the port.
