@@ -23,6 +23,8 @@ enum What {
     Table,
     /// The parts of a packet's way (criterion)
     Parts,
+    /// From decoded objects to the published table, and one changed slice among many Services
+    Control,
     /// Instructions a packet (callgrind), written to the baseline; `--check` compares with it
     Instructions,
     /// TCP through NAT on this kernel's packets, with and without offload
@@ -53,6 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         What::Go => return go_bench::run(),
         What::Dns => return dns_bench::run(),
         What::Table => command.args(binary("table")),
+        What::Control => command.args(binary("control")),
         What::Instructions => command.args(binary("instructions")),
         What::Parts => command.args(["bench", "--package", PACKAGE, "--bench", "path"]),
     };
