@@ -13,7 +13,7 @@ use crate::plan::{LocalDetector, NodeConfig, NodePortAddresses};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 const KIND: &str = "KubeProxyConfiguration";
@@ -207,40 +207,11 @@ fn convert(
             about.reject(field, format_args!("{found} is not read: must be {wanted}"));
         }
     }
-    let mut warnings = Vec::new();
-    let mut warn = |field: &str, rule: &str| {
-        warnings.push(Rejection {
-            object: about.object.into(),
-            field: field.into(),
-            rule: rule.into(),
-        });
-    };
-    for field in unknown {
-        warn(&field, "is not known, and has no effect");
-    }
-    if written
-        .node_port_addresses
-        .iter()
-        .any(|word| word == "localhost")
-    {
-        warn(
-            "nodePortAddresses",
-            "localhost: NodePorts are never served on loopback addresses",
-        );
-    }
+    let warnings = warnings(&written, unknown, about.object);
     let mode = mode(&written.mode, about);
     check_numbers(&written, about);
     let bind = bind_address(&written.bind_address, about);
-    let loopback = if bind.is_ipv4() {
-        IpAddr::V4(Ipv4Addr::LOCALHOST)
-    } else {
-        IpAddr::V6(core::net::Ipv6Addr::LOCALHOST)
-    };
-    let any = if bind.is_ipv4() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-    } else {
-        IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED)
-    };
+    let (any, loopback) = listening(bind);
     let conntrack = &written.conntrack;
     let given = conntrack.max_per_core.is_some() || conntrack.min.is_some();
     let number = |value: Option<i32>, default: u32| {
@@ -279,6 +250,50 @@ fn convert(
             about,
         ),
         warnings,
+    }
+}
+
+/// What kube-proxy goes on with.
+fn warnings(
+    written: &fields::KubeProxyConfiguration,
+    unknown: Vec<String>,
+    source: &str,
+) -> Vec<Rejection> {
+    let mut warnings = Vec::new();
+    let mut warn = |field: &str, rule: &str| {
+        warnings.push(Rejection {
+            object: source.into(),
+            field: field.into(),
+            rule: rule.into(),
+        });
+    };
+    for field in unknown {
+        warn(&field, "is not known, and has no effect");
+    }
+    if written
+        .node_port_addresses
+        .iter()
+        .any(|word| word == "localhost")
+    {
+        warn(
+            "nodePortAddresses",
+            "localhost: NodePorts are never served on loopback addresses",
+        );
+    }
+    warnings
+}
+
+/// Every address of this one's family, and its loopback address.
+const fn listening(bind: IpAddr) -> (IpAddr, IpAddr) {
+    match bind {
+        IpAddr::V4(_) => (
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ),
+        IpAddr::V6(_) => (
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ),
     }
 }
 

@@ -135,7 +135,10 @@ fn capacities(totals: &Stats, limits: &Limits) -> Vec<Capacity> {
         limit: u64::from(limit),
         bytes,
     };
-    let table = &limits.table;
+    let (table, used) = (&limits.table, usage.table);
+    let endpoint_bytes = memory.endpoints.saturating_add(memory.endpoint_counters);
+    let (frontends, ranges) = (u64::from(used.frontends), u64::from(used.source_ranges));
+    let buckets = u64::from(used.hash_buckets);
     Vec::from([
         row(
             "connections_ipv4",
@@ -151,34 +154,19 @@ fn capacities(totals: &Stats, limits: &Limits) -> Vec<Capacity> {
         ),
         row(
             "services",
-            u64::from(usage.table.services),
+            u64::from(used.services),
             table.services,
             memory.table,
         ),
-        row(
-            "frontends",
-            u64::from(usage.table.frontends),
-            table.frontends,
-            0,
-        ),
+        row("frontends", frontends, table.frontends, 0),
         row(
             "endpoints",
-            u64::from(usage.table.endpoints),
+            u64::from(used.endpoints),
             table.endpoints,
-            memory.endpoints.saturating_add(memory.endpoint_counters),
+            endpoint_bytes,
         ),
-        row(
-            "source_ranges",
-            u64::from(usage.table.source_ranges),
-            table.source_ranges,
-            0,
-        ),
-        row(
-            "hash_buckets",
-            u64::from(usage.table.hash_buckets),
-            table.hash_buckets,
-            0,
-        ),
+        row("source_ranges", ranges, table.source_ranges, 0),
+        row("hash_buckets", buckets, table.hash_buckets, 0),
         row(
             "affinities",
             usage.affinities,
