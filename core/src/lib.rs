@@ -12,7 +12,7 @@
 //!
 //! Each module uses only modules to its left: [`net`], [`sync`], [`table`], [`packet`], [`service`],
 //! [`conntrack`], [`dataplane`], `driver` and [`phy`]; and [`net`], [`model`], [`plan`], [`node`], with `k8s` decoding into
-//! [`model`]. The packet path knows nothing of Kubernetes. [`health`] and [`metrics`]
+//! [`model`]. The packet path knows nothing of Kubernetes. [`health`], [`metrics`] and `dns`
 //! look on: nothing but hosts uses them.
 //!
 //! # Features

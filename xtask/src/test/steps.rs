@@ -236,7 +236,7 @@ const fn measured(program: &str) -> [&str; 7] {
     ]
 }
 
-/// Ten million damaged packets. The tests of all features have sent some through a build that checks itself; so many
+/// Ten million damaged packets, and as many DNS queries. The tests of all features have sent some through a build that checks itself; so many
 /// need speed, but not the minutes that optimising the whole program takes.
 fn hostile() -> Step {
     let arguments = [
@@ -245,11 +245,13 @@ fn hostile() -> Step {
         "--package",
         "portolan",
         "--features",
-        "testing",
+        "testing,dns",
         "--test",
         "hostile",
+        "--test",
+        "dns",
     ];
-    Step::cargo("ten million damaged packets", &arguments, Reader::Libtest)
+    Step::cargo("ten million damaged packets and queries", &arguments, Reader::Libtest)
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
 }

@@ -5,6 +5,8 @@ mod connection;
 mod forward;
 mod message;
 mod slow;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use crate::CommandError;
