@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match arguments.what {
         What::Tun => return tun_bench::run(),
         What::Go => return go_bench::run(),
-        What::Dns => return dns_bench::run(),
+        What::Dns => return dns_bench::run(&arguments.rest),
         What::Table => command.args(binary("table")),
         What::Control => command.args(binary("control")),
         What::Instructions => command.args(binary("instructions")),

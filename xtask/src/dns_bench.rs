@@ -43,11 +43,15 @@ struct Contender<'a> {
     command: Box<dyn Fn(&Namespace) -> Command + 'a>,
 }
 
-/// Makes names, measures both servers, prints the table.
-pub(crate) fn run() -> Result<ExitCode> {
+/// Makes names, measures both servers, prints the table. `--portolan PATH` measures that build.
+pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     interrupt::watch()?;
     packages::require(&[IP, KNOTD, DNSPERF])?;
-    let portolan = build()?;
+    let portolan = match arguments {
+        [] => build()?,
+        [option, path] if option == "--portolan" => Path::new(path).canonicalize()?,
+        other => bail!("only --portolan PATH is known here, not {other:?}"),
+    };
     let work = workspace::target().join(format!("xtask-dns-bench-{}", own::id()));
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let measured = measure(&portolan, &work);

@@ -251,9 +251,13 @@ fn hostile() -> Step {
         "--test",
         "dns",
     ];
-    Step::cargo("ten million damaged packets and queries", &arguments, Reader::Libtest)
-        .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+    Step::cargo(
+        "ten million damaged packets and queries",
+        &arguments,
+        Reader::Libtest,
+    )
+    .env("CARGO_PROFILE_RELEASE_LTO", "off")
+    .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
 }
 
 /// The lock-free primitives under every interleaving, in a build of its own.

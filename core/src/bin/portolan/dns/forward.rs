@@ -259,21 +259,24 @@ fn exchange<'r>(
         }
     }
     let mut chunk = [0; 4096];
-    loop {
+    let closed = loop {
         match stream.read(&mut chunk) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => break true,
             Ok(count) => received.extend_from_slice(chunk.get(..count).unwrap_or_default()),
-            Err(error) if is_not_yet(&error) => break,
+            Err(error) if is_not_yet(&error) => break false,
             Err(error) => return Err(error),
         }
         if received.len() > LONGEST.saturating_add(2) {
             return Err(io::ErrorKind::InvalidData.into());
         }
-    }
-    let Some((&length, rest)) = received.split_first_chunk::<2>() else {
-        return Ok(None);
     };
-    Ok(rest.get(..u16::from_be_bytes(length).into()))
+    let whole = received.split_first_chunk::<2>();
+    let whole = whole.and_then(|(length, rest)| rest.get(..u16::from_be_bytes(*length).into()));
+    // A server may close as soon as it has said all.
+    if closed && whole.is_none() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(whole)
 }
 
 fn is_not_yet(error: &io::Error) -> bool {
