@@ -163,8 +163,8 @@ impl Registry {
 
     /// Takes objects back that were accepted before, as after a restart: nothing is judged, everything is kept.
     ///
-    /// An address or a port that two of them have stays with the one that comes first; the other one loses it, and
-    /// is given another by the next [`Self::apply`]. This cannot come of what a registry accepted; it is said so.
+    /// An address or a port that two of them have stays with the one that comes first by name; the other one loses it,
+    /// and is given another by its next [`Self::apply`]. What a registry accepted does not come to that; it is told.
     pub fn restore(&mut self, resources: impl IntoIterator<Item = Resource>) -> Vec<Rejection> {
         let mut contested = Vec::new();
         let mut stored: BTreeMap<_, _> = resources

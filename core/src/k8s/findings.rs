@@ -19,6 +19,7 @@ pub(super) struct Findings {
     decoded: Decoded,
     /// Whole objects, if these are wanted instead.
     resources: Option<Vec<Resource>>,
+    unknown: Vec<Rejection>,
     unreported: usize,
 }
 
@@ -28,6 +29,7 @@ impl Findings {
             source: clean(source),
             decoded: Decoded::default(),
             resources: None,
+            unknown: Vec::new(),
             unreported: 0,
         }
     }
@@ -74,13 +76,26 @@ impl Findings {
         }
     }
 
+    /// A field that the API does not have.
+    pub(super) fn unknown_field(&mut self, object: &str, field: &str) {
+        if self.unknown.len() < MAX_REJECTIONS {
+            self.unknown.push(Rejection {
+                object: clean(object),
+                field: clean(field),
+                rule: "unknown field".to_string(),
+            });
+        }
+    }
+
     pub(super) fn finish_resources(mut self) -> Resources {
         let resources = self.resources.take().unwrap_or_default();
+        let unknown = core::mem::take(&mut self.unknown);
         let decoded = self.finish();
         Resources {
             resources,
             rejections: decoded.rejections,
             ignored: decoded.ignored,
+            unknown,
         }
     }
 

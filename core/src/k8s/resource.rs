@@ -300,6 +300,9 @@ pub struct Resources {
     pub rejections: Vec<Rejection>,
     /// Objects of kinds that are not kept, in the order of the input.
     pub ignored: Vec<String>,
+    /// Fields that the API does not have, misspelt ones for instance; what holds them is among the objects without
+    /// them. An API server refuses them from `kubectl apply`.
+    pub unknown: Vec<Rejection>,
 }
 
 /// Reads every object in `bytes` as [`super::decode`] does, but whole, and Pods and ServiceCIDRs too.
@@ -359,6 +362,11 @@ pub(super) fn object(
         findings,
     };
     if let Some(mut resource) = Resource::read(kind, &value, &mut about) {
+        if let Ok(known) = resource.to_value() {
+            unknown_fields(&value, &known, &mut String::new(), &mut |field| {
+                about.findings.unknown_field(&name, field);
+            });
+        }
         let metadata = resource.metadata_mut();
         if kind.is_namespaced() {
             let namespace = metadata.namespace.take().filter(|it| !it.is_empty());
@@ -367,6 +375,36 @@ pub(super) fn object(
             metadata.namespace = None;
         }
         findings.resource(resource);
+    }
+}
+
+/// Tells of every field of `value` that is not in `known`, which was read from it. `path` is where both stand.
+fn unknown_fields(value: &Value, known: &Value, path: &mut String, tell: &mut impl FnMut(&str)) {
+    let length = path.len();
+    match (value, known) {
+        (Value::Object(fields), Value::Object(read)) => {
+            // What says nothing is not kept, whether there is such a field or not.
+            let said = fields.iter().filter(|(_, value)| !value.is_null());
+            for (name, value) in said {
+                if length > 0 {
+                    path.push('.');
+                }
+                path.push_str(name);
+                match read.get(name) {
+                    Some(known) => unknown_fields(value, known, path, tell),
+                    None => tell(path),
+                }
+                path.truncate(length);
+            }
+        }
+        (Value::Array(items), Value::Array(read)) => {
+            for (index, (item, known)) in items.iter().zip(read).enumerate() {
+                path.push_str(&alloc::format!("[{index}]"));
+                unknown_fields(item, known, path, tell);
+                path.truncate(length);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -242,19 +242,38 @@ impl Allocators {
         }
     }
 
-    /// Notes what a stored Service has. What another one has already is returned: it must be given something else.
-    pub(super) fn hold(&mut self, key: &ObjectKey, service: &Service) -> Vec<String> {
-        let held = held(service);
+    /// Notes what a stored Service has. What another one has already is taken from it and told: it must be given
+    /// something else.
+    pub(super) fn hold(&mut self, key: &ObjectKey, service: &mut Service) -> Vec<String> {
         let mut contested = Vec::new();
-        for ip in held.ips {
+        let taken = held(service);
+        let spec = service.spec.get_or_insert_default();
+        for ip in taken.ips {
             if let Err(error) = self.cluster_ips.hold(ip, key) {
                 contested.push(format!("{ip}: {error}"));
+                let text = ip.to_string();
+                // The second of two is given again in its place; without the first there is no list.
+                let ips = spec.cluster_ips.get_or_insert_default();
+                let kept = ips.iter().position(|it| *it == text).unwrap_or(0);
+                ips.truncate(kept);
+                spec.cluster_ip = ips.first().cloned();
             }
         }
-        for port in held.ports.into_iter().chain(held.health_port) {
+        for port in taken.ports {
             if let Err(error) = self.node_ports.hold(port, key) {
                 contested.push(format!("{port}: {error}"));
+                let mut ports = spec.ports.iter_mut().flatten();
+                ports
+                    .by_ref()
+                    .filter(|it| it.node_port == Some(port.into()))
+                    .for_each(|it| it.node_port = None);
             }
+        }
+        if let Some(port) = taken.health_port
+            && let Err(error) = self.node_ports.hold(port, key)
+        {
+            contested.push(format!("{port}: {error}"));
+            spec.health_check_node_port = None;
         }
         contested
     }

@@ -49,6 +49,16 @@ pub(crate) enum Request {
     },
 }
 
+impl Request {
+    /// How long whoever asks waits for the answer: what is applied is on the disk first, object by object.
+    const fn patience(&self) -> Duration {
+        match self {
+            Self::Apply { .. } | Self::Delete { .. } => Duration::from_secs(300),
+            Self::Get { .. } | Self::Explain { .. } | Self::Objects { .. } => PATIENCE,
+        }
+    }
+}
+
 /// A request and where its answer goes.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -147,11 +157,12 @@ fn serve_one(stream: UnixStream, ask: &impl Fn(Asked) -> bool) -> io::Result<boo
         }
         let answer = match serde_json::from_str(&line) {
             Ok(request) => {
+                let patience = Request::patience(&request);
                 let (answer, answered) = channel();
                 if !ask(Asked { request, answer }) {
                     return Ok(false);
                 }
-                match answered.recv_timeout(PATIENCE) {
+                match answered.recv_timeout(patience) {
                     Ok(Ok(value)) => json!({ "answer": value }),
                     Ok(Err(error)) => json!({ "error": error }),
                     Err(_) => json!({ "error": "the process is busy or ending" }),
@@ -186,7 +197,7 @@ pub(crate) fn ask(path: Option<&Path>, request: &Request) -> Result<Value, Comma
 }
 
 fn exchange(mut stream: UnixStream, request: &Request) -> Result<Value, CommandError> {
-    stream.set_read_timeout(Some(PATIENCE * 2))?;
+    stream.set_read_timeout(Some(request.patience() * 2))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     writeln!(stream, "{}", serde_json::to_string(request)?)?;
     let mut line = String::new();

@@ -38,6 +38,8 @@ pub(super) struct Desired {
     /// Objects that are new or different since somebody asked.
     edited: BTreeSet<ResourceRef>,
     listed: bool,
+    /// What is in force may not be what the files say, although they have not changed.
+    disturbed: bool,
 }
 
 impl Desired {
@@ -47,6 +49,7 @@ impl Desired {
             files: BTreeMap::new(),
             edited: BTreeSet::new(),
             listed: false,
+            disturbed: false,
         }
     }
 
@@ -57,7 +60,10 @@ impl Desired {
 
     /// Reads what changed; with `all`, everything.
     pub(super) fn refresh(&mut self, all: bool) -> Edits {
-        let mut edits = Edits::default();
+        let mut edits = Edits {
+            changed: core::mem::take(&mut self.disturbed),
+            ..Edits::default()
+        };
         let found = match list(&self.root) {
             Ok(found) => found,
             Err(error) => {
@@ -136,9 +142,10 @@ impl Desired {
             .filter(|it| !held.objects.contains_key(*it));
         self.edited.extend(lost.cloned());
         self.files.insert(name.to_owned(), held);
+        let told = read.rejections.into_iter().chain(read.unknown);
         edits
             .rejections
-            .extend(read.rejections.into_iter().map(|it| (path.to_owned(), it)));
+            .extend(told.map(|it| (path.to_owned(), it)));
     }
 
     fn holders(
@@ -231,6 +238,12 @@ impl Desired {
         };
         self.files.insert(name.to_owned(), held);
         Ok(())
+    }
+
+    /// What is in force of an object is not what its file says: the next refresh is to look.
+    pub(super) fn disturb(&mut self, reference: &ResourceRef) {
+        self.edited.insert(reference.clone());
+        self.disturbed = true;
     }
 
     /// Removes the manifest of an object.

@@ -153,14 +153,13 @@ impl Store {
             return Ok(difference);
         }
         let now = now();
-        let mut gone: Vec<ResourceRef> = self
+        let gone: BTreeSet<ResourceRef> = self
             .files
             .keys()
             .chain(self.refused.keys())
             .filter(|it| !self.desired.holds(it) && !self.desired.may_hold(it, self.file_of(it)))
             .cloned()
             .collect();
-        gone.dedup();
         for reference in gone {
             self.refused.remove(&reference);
             match self.registry.delete(&reference) {
@@ -297,8 +296,13 @@ impl Store {
             error: Some(format!("{object}: objects of this kind are not kept here")),
         }));
         let mut all = Difference::default();
+        lines.extend(read.unknown.iter().map(refusal));
         for resource in read.resources {
             let reference = resource.reference();
+            let name = reference.to_string();
+            if read.unknown.iter().any(|it| it.object == name) {
+                continue;
+            }
             let outcome = self.apply_one(resource, &mut all);
             lines.push(line(&reference, outcome));
         }
@@ -326,7 +330,12 @@ impl Store {
         all.extend(self.finish(Difference::default())?);
         // The manifest may be new although what came of it is not, and the other way round.
         if outcome != Outcome::Unchanged || !self.desired.says(&reference, &resource) {
-            self.desired.write(&reference, &file, &text, resource)?;
+            let written = self.desired.write(&reference, &file, &text, resource);
+            if let Err(error) = written {
+                // The old manifest is the desired state still: the next look returns to it.
+                self.desired.disturb(&reference);
+                return Err(format!("{}: {error}", self.root.join(&file).display()).into());
+            }
         }
         Ok(outcome.as_str())
     }
