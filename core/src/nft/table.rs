@@ -8,6 +8,8 @@ use super::{Element, Options, Set, StaleFlows};
 use crate::model::Rejection;
 use crate::net::{Family, Generation, Instant};
 use crate::node::Node;
+use crate::plan::{Change, Changes};
+use crate::service::NodeSpec;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -152,6 +154,29 @@ impl Table {
         Ok(())
     }
 
+    /// Takes everything out of the tables: no new connection is translated, rejected or dropped. Connections that are
+    /// translated go on, as long as the tables are there. [`Table::sync`] fills them again.
+    ///
+    /// # Errors
+    /// [`TableError`]; call again.
+    pub fn withdraw(&mut self, now: Instant) -> Result<(), TableError> {
+        if !self.started {
+            return Ok(());
+        }
+        let changes = Changes {
+            to: Generation(0),
+            full: true,
+            changes: Vec::from([Change::Node(NodeSpec::default())]),
+        };
+        let update = self.renderer.update(&changes);
+        self.seen = changes.to;
+        if !self.doubtful {
+            self.carry_out(&update.now)?;
+        }
+        self.condemn(now);
+        self.settle_doubts()
+    }
+
     /// Deletes what nobody asks for any more and repairs what somebody else changed. Returns when it wants to be
     /// called again.
     ///
@@ -202,6 +227,21 @@ impl Table {
     #[must_use]
     pub const fn generation(&self) -> Generation {
         self.seen
+    }
+
+    /// Forgets which client has which endpoint, in one family.
+    ///
+    /// # Errors
+    /// If `nft` cannot.
+    pub fn forget_affinity(&self, family: Family) -> Result<(), TableError> {
+        if !self.started {
+            return Ok(());
+        }
+        let table = &self.renderer.options().table;
+        self.apply(&format!(
+            "flush map {} {table} affinity\n",
+            family_name(family)
+        ))
     }
 
     /// Deletes both tables: no packet is translated any more. Connections that are translated go on.

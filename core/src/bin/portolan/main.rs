@@ -1,6 +1,7 @@
 //! `portolan`: Kubernetes Services from the command line. Data goes to stdout, everything else to stderr.
 
 mod apply;
+mod backend;
 mod check;
 mod control;
 mod dns;
@@ -8,6 +9,7 @@ mod edit;
 mod explain;
 mod get;
 mod offline;
+mod render;
 mod run;
 mod serve;
 mod serving;
@@ -32,7 +34,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serves the Services of a set of manifests on a TUN device, and follows changes of the files
+    /// Serves the Services of a set of manifests, on a TUN device or in the kernel, and follows changes of the files
     Run(run::RunArguments),
     /// Says where a packet would go and why, by the code that moves the packets
     Explain(explain::ExplainArguments),
@@ -44,6 +46,10 @@ enum Command {
     Delete(apply::DeleteArguments),
     /// Edits an object of a store in $EDITOR
     Edit(edit::EditArguments),
+    /// Prints the nftables ruleset that manifests make, or what changes between two sets of them
+    Render(render::RenderArguments),
+    /// Deletes the tables that `run --backend nftables` left in force
+    Cleanup(render::CleanupArguments),
     /// Holds the dataplane to case files: objects, packets, and what must come of them
     Check(check::CheckArguments),
 }
@@ -60,6 +66,8 @@ fn main() -> ExitCode {
         | Command::Apply(_)
         | Command::Delete(_)
         | Command::Edit(_)
+        | Command::Render(_)
+        | Command::Cleanup(_)
         | Command::Check(_) => LevelFilter::WARN,
     };
     tracing_subscriber::fmt()
@@ -75,6 +83,8 @@ fn main() -> ExitCode {
         Command::Apply(arguments) => apply::apply(arguments),
         Command::Delete(arguments) => apply::delete(arguments),
         Command::Edit(arguments) => edit::edit(arguments),
+        Command::Render(arguments) => render::render(arguments),
+        Command::Cleanup(arguments) => render::cleanup(arguments),
         Command::Check(arguments) => check::check(arguments),
     };
     outcome.unwrap_or_else(|error| {

@@ -1,6 +1,7 @@
 //! `portolan run`: serves the Services of a set of manifests on a TUN device until it is told to stop.
 
 use crate::CommandError;
+use crate::backend::{Backend, Movers, TableArguments};
 use crate::control::{Asked, Request, Socket};
 use crate::dns::{DnsArguments, DnsServer};
 use crate::get::{Resource, rows};
@@ -49,9 +50,14 @@ pub(crate) struct RunArguments {
     /// Pods, and all that is kept in DIR/.portolan. `portolan apply`, `delete` and `edit` work on it
     #[arg(long, value_name = "DIR", conflicts_with = "objects")]
     store: Option<PathBuf>,
-    /// The TUN device: made if there is none of this name
+    /// What moves the packets [default: what --config's mode says, else userspace]
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
+    #[command(flatten)]
+    table: TableArguments,
+    /// The TUN device of the userspace backend: made if there is none of this name
     #[arg(long, value_name = "NAME")]
-    tun: String,
+    tun: Option<String>,
     /// Queues of the device, a thread for each
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     queues: u32,
@@ -111,7 +117,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
                 }
             }
         })?;
-    let driver = start(arguments, &mut serving)?;
+    let backend = wanted_backend(arguments, &settings);
+    let mut movers = Movers::new(backend, arguments.table.options());
+    movers.begin(backend, &mut serving, |serving| start(arguments, serving))?;
     let server = open_server(arguments, &settings, &events)?;
     server.follow(serving.node());
     let dns = DnsServer::start(&arguments.dns, serving.node())?;
@@ -128,14 +136,14 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
         desired,
         stamps,
         settings,
-        driver,
+        movers,
         server,
         dns,
         sync,
     };
     let outcome = running.until_stopped(&woken);
     handle.close();
-    running.driver.stop()?;
+    running.movers.stop()?;
     outcome?;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -149,12 +157,29 @@ fn seed() -> Result<u128, CommandError> {
     Ok(u128::from_ne_bytes(bytes))
 }
 
+/// The arguments decide before the configuration.
+fn wanted_backend(arguments: &RunArguments, settings: &Settings) -> Backend {
+    let configured = || {
+        settings
+            .kube_proxy
+            .as_ref()
+            .map(|config| config.mode.is_userspace())
+    };
+    match (arguments.backend, configured()) {
+        (Some(backend), _) => backend,
+        (None, Some(false)) => Backend::Nftables,
+        (None, _) => Backend::Userspace,
+    }
+}
+
 /// Opens the device and starts a thread for each of its queues.
 fn start(arguments: &RunArguments, serving: &mut Serving) -> Result<Driver, CommandError> {
+    let name = arguments.tun.as_ref();
+    let name = name.ok_or("the userspace backend needs --tun NAME")?;
     let tun = Tun::open(&TunOptions {
         queues: usize::try_from(arguments.queues)?,
         offload: !arguments.no_offload,
-        ..TunOptions::new(&arguments.tun)
+        ..TunOptions::new(name)
     })?;
     for loss in tun.losses() {
         warn!("{}: {loss}", tun.name());
@@ -293,7 +318,7 @@ struct Running<'a> {
     desired: Desired,
     settings: Settings,
     stamps: [Option<watch::Stamp>; 2],
-    driver: Driver,
+    movers: Movers,
     server: Server,
     dns: Option<DnsServer>,
     sync: SyncMetrics,
@@ -330,9 +355,14 @@ impl Running<'_> {
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(left),
             }
             // The reason comes from `Driver::stop`.
-            if !self.driver.is_running() {
+            if self
+                .movers
+                .driver()
+                .is_some_and(|driver| !driver.is_running())
+            {
                 return Ok(());
             }
+            self.movers.follow(&self.serving);
             self.serving.dataplane_mut().poll(driver::now());
         }
     }
@@ -354,6 +384,7 @@ impl Running<'_> {
                         warn!("{rejection}");
                     }
                     self.settings = settings;
+                    self.change_backend();
                     self.end(begun);
                     info!("the node's description changed");
                     self.reconfigure_store()?;
@@ -411,6 +442,20 @@ impl Running<'_> {
         Ok(())
     }
 
+    /// Moves to another backend if the settings name one now.
+    fn change_backend(&mut self) {
+        let wanted = wanted_backend(self.arguments, &self.settings);
+        if wanted == self.movers.backend() {
+            return;
+        }
+        let arguments = self.arguments;
+        let start = |serving: &mut Serving| start(arguments, serving);
+        match self.movers.begin(wanted, &mut self.serving, start) {
+            Ok(()) => info!("new connections are moved by the backend {wanted:?}"),
+            Err(error) => error!("{error}; the old backend stays in force"),
+        }
+    }
+
     /// Changes of so many Services and slices are about to be made.
     fn begin(&mut self, services: u64, slices: u64) -> Moment {
         let now = serve::now();
@@ -445,7 +490,7 @@ impl Running<'_> {
                 ))?),
                 Resource::Stats => Ok(serde_json::to_value(rows::stats(
                     &self.serving,
-                    self.driver.stats(),
+                    self.movers.driver().into_iter().flat_map(Driver::stats),
                 ))?),
             },
             Request::Explain { packet } => explain::answer(&self.serving, now, packet),

@@ -154,12 +154,6 @@ fn read_config(path: &Path) -> Result<KubeProxyConfig, CommandError> {
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    if !config.mode.is_userspace() {
-        warn!(
-            "{name}: mode {}: this command moves packets in userspace, choosing endpoints at random as that mode does",
-            config.mode.as_str()
-        );
-    }
     Ok(config)
 }
 

@@ -155,6 +155,22 @@ pub fn delete_flows(flows: &[Flow], sequence: u32) -> Vec<u8> {
     bytes
 }
 
+/// The message that makes the kernel forget every connection of a family in the namespace, of all protocols.
+#[must_use]
+pub fn forget_flows(family: Family, sequence: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let header = Header {
+        kind: message::kind_of(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE),
+        flags: NLM_F_REQUEST | NLM_F_ACK,
+        sequence,
+        family: family_number(family),
+        resource: 0,
+    };
+    let at = message::begin(&mut bytes, header);
+    message::end(&mut bytes, at);
+    bytes
+}
+
 fn put_address(out: &mut Vec<u8>, [ipv4, ipv6]: [u16; 2], address: IpAddr) {
     match address {
         IpAddr::V4(address) => attribute::put(out, ipv4, &address.octets()),

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use std::io;
 
 use super::Progress;
-use super::flow::{Flow, FlowDump, ask_flows, delete_flows};
+use super::flow::{Flow, FlowDump, ask_flows, delete_flows, forget_flows};
 use super::message::Messages;
 use super::reply::Answer;
 use super::socket::{AskError, READINGS, Socket, SocketError};
@@ -34,6 +34,32 @@ impl Socket {
             deleted = deleted.saturating_add(self.delete(flows)?);
         }
         Ok(deleted)
+    }
+
+    /// Makes the kernel forget every connection of a family in this namespace, of all protocols: for namespaces that
+    /// are a test's own.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or the socket fails.
+    pub fn forget_flows(&mut self, family: Family) -> Result<(), AskError> {
+        let sequence = self.take_sequences(1);
+        self.discard();
+        self.send(&forget_flows(family, sequence))?;
+        loop {
+            for message in Messages::new(self.receive()?) {
+                match Answer::read(&message) {
+                    Some(answer) if answer.sequence == sequence && answer.errno == 0 => {
+                        return Ok(());
+                    }
+                    Some(answer) if answer.sequence == sequence => {
+                        let source = io::Error::from_raw_os_error(answer.errno);
+                        let what = String::from("forgetting tracked connections");
+                        return Err(AskError::Refused { what, source });
+                    }
+                    Some(_) | None => {}
+                }
+            }
+        }
     }
 
     fn flows(

@@ -50,7 +50,7 @@ mod tests;
 
 pub use batch::Batch;
 pub use dump::{ElementDump, Progress, ask_elements, ask_generation, read_generation};
-pub use flow::{Flow, FlowDump, ask_flows, delete_flows};
+pub use flow::{Flow, FlowDump, ask_flows, delete_flows, forget_flows};
 #[cfg(all(feature = "netlink", target_os = "linux"))]
 pub use monitor::Monitor;
 pub use notice::{Notice, read_notices};

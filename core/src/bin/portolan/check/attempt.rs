@@ -192,7 +192,10 @@ fn forwarded(
         let not = if masqueraded { "" } else { "not " };
         return Err(format!("forward to {endpoint}, {not}masqueraded"));
     }
-    let src = if masqueraded {
+    let src = if masqueraded && state.rig.has_own_clock() {
+        // Which of its addresses a kernel takes is its own choice.
+        out.src.clone()
+    } else if masqueraded {
         state.primary(flow.src).map(Field::Value)
     } else {
         fields.src.clone()
@@ -201,6 +204,10 @@ fn forwarded(
         return Err(format!("{sent}, and that is not what its source should be"));
     }
     expect_rewritten(fields, &out, sent)?;
+    // What is answered to the node itself does not come out of the kernel's device.
+    if state.rig.hides(core::iter::once(flow.src.0)).is_some() {
+        return Ok(endpoint);
+    }
     let reply = answer(&PacketFields {
         chunk: fields.chunk.clone(),
         ..out

@@ -3,14 +3,17 @@
 use super::attempt::{State, one_connection};
 use super::case::{CaseLimits, Entry, EntryFate, Flow, FlowExpect, FlowVerdict, FlowsCase, Health};
 use super::entry::{self, Opened};
+use super::kernel::Kernel;
 use super::report::{Outcome, Status};
 use super::rig::{Change, Rig};
 use super::{Sink, joined};
+use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
 use portolan::net::Instant;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// A case begins so long after the clock's origin, so that nothing depends on the origin.
 const BEGIN: Instant = Instant::from_secs(1_000_000);
@@ -82,7 +85,12 @@ fn listed(endpoints: impl Iterator<Item = impl ToString>) -> String {
 }
 
 /// Runs one case and hands over what came of each expectation, in the order of the file.
-pub(crate) fn run(file: &str, case: &FlowsCase, sink: Sink<'_>) -> std::io::Result<()> {
+pub(crate) fn run(
+    file: &str,
+    case: &FlowsCase,
+    kernel: Option<&Rc<RefCell<Kernel>>>,
+    sink: Sink<'_>,
+) -> std::io::Result<()> {
     let mut tallies = Vec::new();
     let sticky = has_affinity(case);
     let mut seed = 0;
@@ -92,6 +100,7 @@ pub(crate) fn run(file: &str, case: &FlowsCase, sink: Sink<'_>) -> std::io::Resu
             case,
             sticky,
             seed,
+            kernel,
             tallies: &mut tallies,
         };
         once.run();
@@ -128,13 +137,20 @@ struct Once<'a> {
     case: &'a FlowsCase,
     sticky: bool,
     seed: u64,
+    kernel: Option<&'a Rc<RefCell<Kernel>>>,
     tallies: &'a mut Vec<Tally>,
 }
 
 impl Once<'_> {
     fn run(mut self) {
         let case = self.case;
-        let rig = match Rig::new(&case.node, &CaseLimits::default(), self.seed) {
+        let rig = Rig::new(&case.node, &CaseLimits::default(), self.seed).and_then(|mut rig| {
+            if let Some(kernel) = self.kernel {
+                rig.use_kernel(kernel)?;
+            }
+            Ok(rig)
+        });
+        let rig = match rig {
             Ok(rig) => rig,
             Err(error) => {
                 let tally =
@@ -214,6 +230,10 @@ impl Once<'_> {
             if flow.expect.verdict == FlowVerdict::Forward {
                 let wanted = flow.expect.endpoints.iter().flatten();
                 tally.wanted = wanted.map(|endpoint| endpoint.0).collect();
+            }
+            tally.skipped = hidden(state, flow);
+            if tally.skipped.is_some() {
+                continue;
             }
             loop {
                 let same_as = same.map(|id| (id, state.chosen.get(id).copied()));
@@ -300,6 +320,20 @@ impl Once<'_> {
             });
         }
     }
+}
+
+/// Why the kernel cannot be asked for what becomes of a flow; `None` if it can.
+fn hidden(state: &State, flow: &Flow) -> Option<String> {
+    let endpoints = flow.expect.endpoints.iter().flatten();
+    let mut ends: Vec<_> = endpoints.map(|endpoint| endpoint.0.ip()).collect();
+    if flow.expect.verdict == FlowVerdict::Reject {
+        ends.push(flow.src.0);
+    }
+    if let Some(reason) = state.rig.hides(ends.into_iter()) {
+        return Some(reason.to_owned());
+    }
+    let later = state.rig.has_own_clock() && flow.at.is_some_and(|at| at > 1.0);
+    later.then(|| "the kernel's clock cannot be set".to_owned())
 }
 
 /// Says what a case expects, in one line.

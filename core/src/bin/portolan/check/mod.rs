@@ -10,6 +10,7 @@ mod dns;
 mod entry;
 mod file;
 mod flows;
+mod kernel;
 mod lb;
 mod packets;
 mod read;
@@ -19,11 +20,14 @@ pub(crate) mod scalar;
 mod verify;
 
 use crate::CommandError;
-use clap::{Args, ValueEnum};
-use report::{Outcome, Report};
+use crate::backend::Backend;
+use clap::Args;
+use core::cell::RefCell;
+use report::{Outcome, Report, Status};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 /// What `portolan check` is told.
 #[derive(Debug, Args)]
@@ -42,15 +46,12 @@ pub(crate) struct CheckArguments {
     backend: Backend,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Backend {
-    /// The userspace dataplane
-    Userspace,
-}
-
 /// Runs every file. A file that cannot be read is an error before any expectation is judged.
 pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode, CommandError> {
-    let Backend::Userspace = arguments.backend;
+    let nftables = arguments.backend == Backend::Nftables;
+    if nftables && let Some(code) = kernel::elsewhere()? {
+        return Ok(code);
+    }
     let mut files = Vec::new();
     let mut unreadable = false;
     for path in &arguments.files {
@@ -65,6 +66,8 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode, CommandError
     if unreadable {
         return Ok(ExitCode::from(2));
     }
+    let kernel = nftables.then(kernel::Kernel::new).transpose()?;
+    let kernel = kernel.map(|kernel| Rc::new(RefCell::new(kernel)));
     let mut report = Report::new(std::io::stdout().lock(), arguments.json);
     let wanted = |name: &str| {
         arguments
@@ -76,8 +79,16 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode, CommandError
         match file {
             file::CaseFile::Flows(file) => {
                 for case in file.cases.iter().filter(|case| wanted(&case.name)) {
-                    flows::run(name, case, &mut |outcome| report.add(outcome))?;
+                    flows::run(name, case, kernel.as_ref(), &mut |outcome| {
+                        report.add(outcome)
+                    })?;
                 }
+            }
+            file::CaseFile::Packets(_) if nftables => {
+                report.add(&unjudged(
+                    name,
+                    "single packets are the userspace dataplane's",
+                ))?;
             }
             file::CaseFile::Packets(file) => {
                 for case in file.cases.iter().filter(|case| wanted(&case.name)) {
@@ -103,6 +114,19 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode, CommandError
     }
     let passed = report.finish()?;
     Ok(ExitCode::from(u8::from(!passed)))
+}
+
+/// A whole file that is not judged, and why.
+fn unjudged(file: &str, reason: &str) -> Outcome {
+    Outcome {
+        file: file.to_owned(),
+        case: "*".to_owned(),
+        expectation: "*".to_owned(),
+        status: Status::Skipped,
+        tags: Value::Null,
+        expected: String::new(),
+        actual: reason.to_owned(),
+    }
 }
 
 /// Takes what came of one expectation.

@@ -2,8 +2,10 @@
 
 use super::build::Built;
 use super::case::{CaseLimits, Deletion, NodeDescription};
+use super::kernel::Kernel;
 use super::read::{locate, word};
 use crate::serving::Serving;
+use core::cell::RefCell;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use portolan::dataplane::{
@@ -15,6 +17,7 @@ use portolan::net::{Instant, Protocol, Tuple};
 use portolan::node::Node;
 use portolan::service::TableLimits;
 use serde_json::Value;
+use std::rc::Rc;
 use tracing::{error, warn};
 
 /// Room behind a packet, in bytes: an ICMP error is built there.
@@ -29,6 +32,19 @@ pub(crate) struct Sent {
     /// The packet as it came out.
     pub(crate) bytes: Vec<u8>,
     pub(crate) offload: Offload,
+}
+
+impl Sent {
+    /// Nothing came.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            verdict: Verdict::Drop,
+            reason: None,
+            flags: 0,
+            bytes: Vec::new(),
+            offload: Offload::default(),
+        }
+    }
 }
 
 impl fmt::Display for Sent {
@@ -99,6 +115,8 @@ pub(crate) struct Rig {
     frames: Vec<u8>,
     first: bool,
     polled: Option<Instant>,
+    /// What moves the packets instead of the worker.
+    kernel: Option<Rc<RefCell<Kernel>>>,
 }
 
 impl Rig {
@@ -136,7 +154,29 @@ impl Rig {
             frames: Vec::new(),
             first: seed == 0,
             polled: None,
+            kernel: None,
         })
+    }
+
+    /// From here on the kernel moves the packets.
+    pub(crate) fn use_kernel(&mut self, kernel: &Rc<RefCell<Kernel>>) -> Result<(), String> {
+        let addresses = &self.serving.node().config().addresses;
+        let begun = kernel.borrow_mut().begin(addresses);
+        begun.map_err(|error| error.to_string())?;
+        self.kernel = Some(Rc::clone(kernel));
+        Ok(())
+    }
+
+    /// Why what comes of a flow between these cannot be seen; `None` if it can.
+    pub(crate) fn hides(&self, mut ends: impl Iterator<Item = IpAddr>) -> Option<&'static str> {
+        let kernel = self.kernel.as_ref()?.borrow();
+        let own = ends.any(|end| kernel.is_own(end));
+        own.then_some("what the kernel delivers to the node itself does not come out of the device")
+    }
+
+    /// Does the kernel's clock, which cannot be set, decide?
+    pub(crate) const fn has_own_clock(&self) -> bool {
+        self.kernel.is_some()
     }
 
     /// Makes a change. What cannot be served is logged: a case may mean it.
@@ -166,6 +206,16 @@ impl Rig {
                 Err(error) => error!("{error}"),
             }
         }
+        self.follow();
+    }
+
+    /// Brings the kernel to the plan.
+    fn follow(&self) {
+        if let Some(kernel) = &self.kernel
+            && let Err(error) = kernel.borrow_mut().follow(self.serving.node())
+        {
+            error!("{error}");
+        }
     }
 
     /// Logs what cannot be served, in the first pass over a case only.
@@ -177,6 +227,12 @@ impl Rig {
 
     /// Sends one packet through the worker.
     pub(crate) fn send(&mut self, now: Instant, packet: &Built) -> Sent {
+        if let Some(kernel) = &self.kernel {
+            return kernel.borrow_mut().send(packet).unwrap_or_else(|error| {
+                error!("{error}");
+                Sent::nothing()
+            });
+        }
         if self.polled != Some(now) {
             self.serving.dataplane_mut().poll(now);
             self.polled = Some(now);
@@ -232,6 +288,7 @@ impl Rig {
         if let Err(error) = self.serving.change(&[reference], Vec::new()) {
             error!("{error}");
         }
+        self.follow();
     }
 
     /// Whose frontend this is, and every endpoint that it knows of.
