@@ -155,6 +155,7 @@ pub(crate) fn one_connection(
             }
             Ok(Some(endpoint))
         }
+        FlowVerdict::Reject if state.rig.has_own_clock() => refused(&fields, &sent).map(|()| None),
         FlowVerdict::Reject => rejected(&fields, &packet, &sent).map(|()| None),
         FlowVerdict::Drop if sent.verdict == Verdict::Drop => Ok(None),
         FlowVerdict::Pass if sent.verdict == Verdict::Pass => {
@@ -266,6 +267,15 @@ fn masquerade_wanted(expect: &FlowExpect, endpoint: SocketAddr) -> Option<bool> 
         (Some(false), None) => Some(false),
         (None, None) => None,
     }
+}
+
+/// Judges the kernel's ICMP error, which quotes the packet with one hop less.
+fn refused(fields: &PacketFields, sent: &Sent) -> Result<(), String> {
+    let out = read(&sent.bytes)?;
+    if sent.verdict == Verdict::Reply && out.dst == fields.src {
+        return Ok(());
+    }
+    Err(sent.to_string())
 }
 
 /// Judges the ICMP error that answers a packet: port unreachable, to its sender, quoting it.

@@ -329,6 +329,9 @@ fn hidden(state: &State, flow: &Flow) -> Option<String> {
     if flow.expect.verdict == FlowVerdict::Reject {
         ends.push(flow.src.0);
     }
+    if flow.expect.verdict == FlowVerdict::Pass {
+        ends.push(flow.dst.0);
+    }
     if let Some(reason) = state.rig.hides(ends.into_iter()) {
         return Some(reason.to_owned());
     }

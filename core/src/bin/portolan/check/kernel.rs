@@ -81,9 +81,6 @@ impl Kernel {
         let queue = tun.descriptors().next().ok_or("the TUN has no queue")?;
         let file = File::from(queue.try_clone_to_owned()?);
         ip(&["link", "set", "lo", "up"])?;
-        for family in ["-4", "-6"] {
-            ip(&[family, "route", "add", "default", "dev", DEVICE])?;
-        }
         Ok(Self {
             _tun: tun,
             file,
@@ -105,6 +102,10 @@ impl Kernel {
                         ip(&["addr", "add", &format!("{v6}/128"), "dev", DEVICE, "nodad"])?;
                     }
                 }
+            }
+            // Routes go with the last address.
+            for family in ["-4", "-6"] {
+                ip(&[family, "route", "replace", "default", "dev", DEVICE])?;
             }
             self.addresses = addresses.to_vec();
         }
@@ -166,7 +167,9 @@ fn judge(packet: &[u8], out: Vec<u8>) -> Option<Sent> {
         Some(Field::Value(kind)) => icmp(after.proto) && matches!(kind, 1 | 3),
         Some(Field::Variable(_)) | None => false,
     };
-    let masqueraded = before.src != after.src;
+    // Masquerading may give the node's own connections the address that they have; the port is another.
+    let translated = before.dst != after.dst;
+    let masqueraded = before.src != after.src || translated && before.sport != after.sport;
     let (verdict, flags) = if unreachable && after.dst == before.src {
         (Verdict::Reply, 0)
     } else if before.proto != after.proto || packet.len() != out.len() {
