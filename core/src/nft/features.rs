@@ -1,8 +1,8 @@
 //! What `nft` and the kernel must be able to do.
 
 use super::command::{NftCommand, NftError};
+use super::error::TableError;
 use super::renderer::Renderer;
-use super::table::TableError;
 use crate::net::Family;
 use alloc::format;
 use alloc::string::{String, ToString};

@@ -11,6 +11,8 @@ mod diff;
 mod edits;
 mod element;
 #[cfg(all(feature = "netlink", target_os = "linux"))]
+mod error;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
 mod features;
 mod former;
 pub mod netlink;
@@ -32,11 +34,13 @@ pub use bytes::{Bytes, Written};
 #[cfg(all(feature = "netlink", target_os = "linux"))]
 pub use command::{NftCommand, NftError};
 pub use element::{Element, Operation, Transaction};
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+pub use error::TableError;
 pub use options::Options;
 pub use renderer::{Condemned, Renderer, Step, Update};
 pub use set::{Field, Set};
 pub use stale::StaleFlows;
 #[cfg(all(feature = "netlink", target_os = "linux"))]
-pub use table::{Table, TableError, TableOptions, TableStats, cleanup};
+pub use table::{Table, TableOptions, TableStats, cleanup};
 pub use text::{Line, TransactionText};
 pub use ticket::{Choice, SizeClass, Ticket};

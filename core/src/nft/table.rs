@@ -1,7 +1,8 @@
 //! The kernel's tables, kept at a node's plan.
 
 use super::command::{NftCommand, NftError};
-use super::netlink::{AskError, Batch, Monitor, Notice, Outcome, Socket, SocketError};
+use super::error::TableError;
+use super::netlink::{AskError, Batch, Monitor, Notice, Outcome, Socket};
 use super::renderer::{Condemned, Renderer, Step};
 use super::text::family_name;
 use super::{Element, Options, Set, StaleFlows};
@@ -14,7 +15,6 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
 use std::os::fd::OwnedFd;
 
@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How often it is looked whether somebody else has changed the tables.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often tables are read and repaired until giving up for this time.
-const REPAIRS: u32 = 4;
+pub(super) const REPAIRS: u32 = 4;
 
 /// How a [`Table`] reaches the kernel.
 #[derive(Debug, Default)]
@@ -38,24 +38,6 @@ pub struct TableOptions {
     pub socket: Option<OwnedFd>,
     /// Do without netlink: everything through `nft`, slower, and without noticing what others change.
     pub nft_only: bool,
-}
-
-/// Why the kernel's tables are not what they should be. What the kernel had before is in force; the next call
-/// goes on from there.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum TableError {
-    /// The kernel, or `nft`, lacks something; says what.
-    Unsupported(String),
-    /// `nft` refused.
-    Nft(NftError),
-    /// The netlink socket failed.
-    Socket(SocketError),
-    /// A table could not be read.
-    Read(AskError),
-    /// The tables did not become what they should, though they were read and repaired several times; says what the
-    /// kernel refused last.
-    Unrepaired(String),
 }
 
 /// What was done, for metrics.
@@ -581,30 +563,4 @@ fn timeout_of_chain(rest: &str) -> Option<(u32, u8)> {
 fn line_of(said: &str) -> Option<usize> {
     let line: usize = said.split(':').nth(1)?.parse().ok()?;
     line.checked_sub(1)
-}
-
-impl fmt::Display for TableError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unsupported(what) => write!(f, "nftables cannot be used here: {what}"),
-            Self::Nft(error) => error.fmt(f),
-            Self::Socket(error) => error.fmt(f),
-            Self::Read(error) => error.fmt(f),
-            Self::Unrepaired(last) => write!(
-                f,
-                "the tables were repaired {REPAIRS} times in vain: {last}"
-            ),
-        }
-    }
-}
-
-impl core::error::Error for TableError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Unsupported(_) | Self::Unrepaired(_) => None,
-            Self::Nft(error) => Some(error),
-            Self::Socket(error) => Some(error),
-            Self::Read(error) => Some(error),
-        }
-    }
 }
