@@ -102,6 +102,12 @@ pub(crate) const MUSL_GCC: Tool = Tool {
     package: "musl-tools",
 };
 
+/// `strace`: makes system calls fail.
+pub(crate) const STRACE: Tool = Tool {
+    program: "strace",
+    package: "strace",
+};
+
 /// How long apt-get may take, for each of its calls.
 const APT_LIMIT: Duration = Duration::from_secs(300);
 

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 mod elements;
+mod faults;
 mod flows;
 mod kernel;
 mod outcomes;

@@ -51,6 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         packages::RUNSC,
         packages::VALGRIND,
         packages::OBJDUMP,
+        packages::STRACE,
         packages::PKG_CONFIG,
         packages::CMAKE,
         packages::MUSL_GCC,

@@ -12,7 +12,9 @@ use crate::{process, workspace};
 
 /// Each set of features is held to the lints by itself: features add, they never change behaviour.
 /// All of them together are held to them with the whole workspace.
-const FEATURE_SETS: [&str; 8] = ["", "std", "k8s", "api", "dns", "driver", "cli", "testing"];
+const FEATURE_SETS: [&str; 10] = [
+    "", "std", "k8s", "api", "dns", "nft", "netlink", "driver", "cli", "testing",
+];
 
 /// Where the Go module is.
 const GO_MODULE: &str = "bindings-go";
@@ -108,7 +110,7 @@ fn wasm() -> Vec<Step> {
         .concat();
         Step::cargo(&name, &arguments, Reader::Whole).skip_because(reason.clone())
     };
-    vec![check(""), check("api"), check("dns")]
+    vec![check(""), check("api"), check("dns"), check("nft")]
 }
 
 fn header() -> Step {
