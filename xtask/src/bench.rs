@@ -33,6 +33,8 @@ enum What {
     Go,
     /// DNS over UDP, beside another server with the same names
     Dns,
+    /// nftables: kube-proxy's layout beside ours, loaded and changed in namespaces (as root)
+    Nft,
 }
 
 /// Runs one kind of benchmark.
@@ -56,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         What::Dns => return dns_bench::run(&arguments.rest),
         What::Table => command.args(binary("table")),
         What::Control => command.args(binary("control")),
+        What::Nft => command.args(binary("nft")),
         What::Instructions => command.args(binary("instructions")),
         What::Parts => command.args(["bench", "--package", PACKAGE, "--bench", "path"]),
     };
