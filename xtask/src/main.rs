@@ -13,6 +13,7 @@ mod namespace;
 mod packages;
 mod process;
 mod test;
+mod traffic;
 mod tun_bench;
 mod workspace;
 
@@ -36,6 +37,10 @@ enum Command {
     Test(test::Arguments),
     /// Run the benchmarks and print their tables
     Bench(bench::Arguments),
+    /// Change the kernel's ruleset under packets and connections: none may be lost (as root)
+    Race(traffic::Race),
+    /// Load the kernel's ruleset beside a packet worker on the same processor (as root)
+    Stall(traffic::Stall),
     /// Write include/portolan.h from the C ABI's source, or check that it is current
     Header(header::Arguments),
     /// Install the C library: header, static and shared library, pkg-config file, CMake package
@@ -50,6 +55,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Race(arguments) => traffic::race(&arguments),
+        Command::Stall(arguments) => traffic::stall(&arguments),
         Command::Header(arguments) => header::run(&arguments),
         Command::Install(arguments) => install::run(&arguments),
         Command::Pod(arguments) => demo::pod::run(&arguments),
