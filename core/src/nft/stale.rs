@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::netlink::Flow;
-use crate::net::Protocol;
+use crate::net::{Family, Protocol};
 use crate::plan::{Change, Changes, PortKey, PortPlan};
-use crate::service::ServiceSpec;
+use crate::service::{EndpointSpec, ServiceSpec};
 
 /// Follows a plan's UDP frontends, those that are gone included until their connections are.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub struct StaleFlows {
     endpoints: BTreeMap<SocketAddr, Arc<[SocketAddr]>>,
     /// Frontends without a ServicePort, to be forgotten after the next deletion.
     abandoned: BTreeSet<SocketAddr>,
-    due: bool,
+    due: [bool; 2],
 }
 
 impl StaleFlows {
@@ -54,7 +54,17 @@ impl StaleFlows {
                 Change::Put(..) | Change::Node(_) => {}
             }
         }
+        // A connection becomes stale only by what is taken away from a Service, or by a frontend that is new.
+        for (key, plan) in &put {
+            let known = self.served.get(*key);
+            if known.is_none_or(|known| !only_grows(&known.spec, &plan.spec)) {
+                self.set_due(key.family, true);
+            }
+        }
         // What is taken away goes first: a frontend may have moved from one ServicePort to another.
+        for key in &gone {
+            self.set_due(key.family, true);
+        }
         let replaced = put.iter().map(|(key, _)| *key);
         for key in gone.iter().chain(replaced) {
             if let Some(plan) = self.served.remove(key) {
@@ -67,12 +77,19 @@ impl StaleFlows {
         }
     }
 
+    const fn set_due(&mut self, family: Family, due: bool) {
+        let [ipv4, ipv6] = &mut self.due;
+        match family {
+            Family::Ipv4 => *ipv4 = due,
+            Family::Ipv6 => *ipv6 = due,
+        }
+    }
+
     fn abandon(&mut self, spec: &ServiceSpec) {
         for frontend in frontends(spec) {
             self.endpoints.insert(frontend, Arc::from([]));
             self.abandoned.insert(frontend);
         }
-        self.due = true;
     }
 
     fn serve(&mut self, spec: &ServiceSpec) {
@@ -83,14 +100,17 @@ impl StaleFlows {
             self.endpoints.insert(frontend, Arc::clone(&endpoints));
             self.abandoned.remove(&frontend);
         }
-        self.due = true;
     }
 
-    /// Has anything changed that can have made a connection stale? Ask the kernel for its connections only then,
-    /// and only after the ruleset has been committed, lest the next packet makes the same connection again.
+    /// Has anything changed that can have made a connection of a family stale? Ask the kernel for its connections only
+    /// then, and only after the ruleset has been committed, lest the next packet makes the same connection again.
     #[must_use]
-    pub const fn is_due(&self) -> bool {
-        self.due
+    pub const fn is_due(&self, family: Family) -> bool {
+        let [ipv4, ipv6] = self.due;
+        match family {
+            Family::Ipv4 => ipv4,
+            Family::Ipv6 => ipv6,
+        }
     }
 
     /// Must the kernel forget this connection: was it opened to a frontend, and is it answered by anybody but one of
@@ -103,13 +123,31 @@ impl StaleFlows {
         endpoints.is_some_and(|endpoints| !endpoints.contains(&flow.answerer))
     }
 
-    /// The stale connections have been deleted.
-    pub fn deleted(&mut self) {
-        for frontend in core::mem::take(&mut self.abandoned) {
-            self.endpoints.remove(&frontend);
-        }
-        self.due = false;
+    /// The stale connections of a family have been deleted.
+    pub fn deleted(&mut self, family: Family) {
+        let endpoints = &mut self.endpoints;
+        self.abandoned.retain(|frontend| {
+            let kept = Family::of(frontend.ip()) != family;
+            if !kept {
+                endpoints.remove(frontend);
+            }
+            kept
+        });
+        self.set_due(family, false);
     }
+}
+
+/// Has a ServicePort the same frontends as before, and all endpoints that it had?
+fn only_grows(before: &ServiceSpec, after: &ServiceSpec) -> bool {
+    let served = |one: &&EndpointSpec| (one.address, one.port);
+    let mut had = before.endpoints.iter();
+    frontends(before).eq(frontends(after))
+        && had.all(|one| {
+            after
+                .endpoints
+                .iter()
+                .any(|other| served(&one) == served(&other))
+        })
 }
 
 fn frontends(spec: &ServiceSpec) -> impl Iterator<Item = SocketAddr> {
@@ -120,9 +158,9 @@ fn frontends(spec: &ServiceSpec) -> impl Iterator<Item = SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{Family, Generation};
+    use crate::net::Generation;
     use crate::plan::{ClusterReason, LocalReason};
-    use crate::service::{EndpointSet, EndpointSpec, Frontend, FrontendKind, SourceRule};
+    use crate::service::{EndpointSet, Frontend, FrontendKind, SourceRule};
     use alloc::vec;
 
     const DNS: &str = "10.96.0.10:53";
@@ -232,26 +270,26 @@ mod tests {
     #[test]
     fn a_service_that_lost_all_endpoints_keeps_none_of_its_flows() {
         let mut stale = after(vec![put("dns", Protocol::Udp, &[DNS], &[POD])]);
-        stale.deleted();
-        assert!(!stale.is_due());
+        stale.deleted(Family::Ipv4);
+        assert!(!stale.is_due(Family::Ipv4));
         follow(
             &mut stale,
             false,
             vec![put("dns", Protocol::Udp, &[DNS], &[])],
         );
-        assert!(stale.is_due() && stale.is_stale(&flow(DNS, POD)));
+        assert!(stale.is_due(Family::Ipv4) && stale.is_stale(&flow(DNS, POD)));
     }
 
     #[test]
     fn a_service_that_is_gone_is_remembered_until_its_flows_are_gone() {
         for gone in [Some(Change::Remove(key("dns", Protocol::Udp))), None] {
             let mut stale = after(vec![put("dns", Protocol::Udp, &[DNS], &[POD])]);
-            stale.deleted();
+            stale.deleted(Family::Ipv4);
             // Named as removed, or left out of a whole plan.
             follow(&mut stale, gone.is_none(), gone.into_iter().collect());
-            assert!(stale.is_due() && stale.is_stale(&flow(DNS, POD)));
-            stale.deleted();
-            assert!(!stale.is_due() && !stale.is_stale(&flow(DNS, POD)));
+            assert!(stale.is_due(Family::Ipv4) && stale.is_stale(&flow(DNS, POD)));
+            stale.deleted(Family::Ipv4);
+            assert!(!stale.is_due(Family::Ipv4) && !stale.is_stale(&flow(DNS, POD)));
         }
     }
 
@@ -266,7 +304,7 @@ mod tests {
         let b = put("b", Protocol::Udp, &["10.96.0.2:53"], &[POD]);
         follow(&mut stale, false, vec![a, b]);
         assert!(stale.is_stale(&flow(DNS, POD)) && !stale.is_stale(&flow(DNS, other)));
-        stale.deleted();
+        stale.deleted(Family::Ipv4);
         assert!(stale.is_stale(&flow(DNS, POD)) && !stale.is_stale(&flow(DNS, other)));
     }
 
@@ -274,8 +312,31 @@ mod tests {
     fn what_is_put_unchanged_asks_for_nothing() {
         let dns = || put("dns", Protocol::Udp, &[DNS], &[POD]);
         let mut stale = after(vec![dns()]);
-        stale.deleted();
+        stale.deleted(Family::Ipv4);
         follow(&mut stale, true, vec![dns()]);
-        assert!(!stale.is_due());
+        assert!(!stale.is_due(Family::Ipv4));
+    }
+
+    #[test]
+    fn an_endpoint_more_makes_no_connection_stale_but_one_less_and_a_new_frontend_do() {
+        let dns = |frontends: &[&str], endpoints: &[&str]| {
+            vec![put("dns", Protocol::Udp, frontends, endpoints)]
+        };
+        let (node_port, more) = ("192.0.2.1:30053", "10.244.1.6:5353");
+        for (frontends, endpoints, due) in [
+            (&[DNS][..], &[POD, more][..], false),
+            (&[DNS], &[more], true),
+            (&[DNS, node_port], &[POD], true),
+        ] {
+            let mut stale = after(dns(&[DNS], &[POD]));
+            stale.deleted(Family::Ipv4);
+            follow(&mut stale, false, dns(frontends, endpoints));
+            assert_eq!(
+                stale.is_due(Family::Ipv4),
+                due,
+                "{frontends:?} {endpoints:?}"
+            );
+            assert!(!stale.is_due(Family::Ipv6));
+        }
     }
 }

@@ -75,6 +75,8 @@ pub struct Table {
     condemned: VecDeque<(Instant, Condemned)>,
     looked: Instant,
     stale: StaleFlows,
+    /// When the kernel's connections may be read again.
+    read_flows_from: Instant,
     stats: TableStats,
 }
 
@@ -104,6 +106,7 @@ impl Table {
             condemned: VecDeque::new(),
             looked: Instant::ZERO,
             stale: StaleFlows::new(),
+            read_flows_from: Instant::ZERO,
             stats: TableStats::default(),
         })
     }
@@ -132,7 +135,7 @@ impl Table {
         self.condemn(now);
         self.stale.follow(&changes);
         self.settle_doubts()?;
-        self.forget_stale_flows();
+        self.forget_stale_flows(now);
         Ok(())
     }
 
@@ -177,9 +180,12 @@ impl Table {
             self.look()?;
         }
         self.settle_doubts()?;
+        self.forget_stale_flows(now);
         let due = self.condemned.front().map(|(due, _)| *due);
         let look = self.monitor.as_ref().map(|_| self.looked.after(LOOK));
-        Ok(due.into_iter().chain(look).min())
+        let stale = FAMILIES.iter().any(|family| self.stale.is_due(*family));
+        let flows = stale.then_some(self.read_flows_from);
+        Ok(due.into_iter().chain(look).chain(flows).min())
     }
 
     /// Both tables as they should be, as text for `nft`: what was sent over netlink, too.
@@ -284,23 +290,29 @@ impl Table {
             self.monitor = Monitor::open().ok();
         }
         self.stale.follow(&changes);
-        self.forget_stale_flows();
+        self.forget_stale_flows(now);
         Ok(())
     }
 
-    /// Makes the kernel forget UDP connections to endpoints that are gone. A kernel that does not let its connections
-    /// be read keeps them until they time out; they are tried again after the next change.
-    fn forget_stale_flows(&mut self) {
-        let (Some(socket), true) = (&mut self.socket, self.stale.is_due()) else {
+    /// Makes the kernel forget UDP connections to endpoints that are gone, at most once in [`LOOK`]: it takes reading all
+    /// of its connections. A kernel that does not let them be read keeps them until they time out; they are tried again
+    /// later.
+    fn forget_stale_flows(&mut self, now: Instant) {
+        let Some(socket) = &mut self.socket else {
             return;
         };
-        for family in FAMILIES {
+        let due = FAMILIES.map(|family| self.stale.is_due(family));
+        if now < self.read_flows_from || due == [false; 2] {
+            return;
+        }
+        self.read_flows_from = now.after(LOOK);
+        for (family, _) in FAMILIES.into_iter().zip(due).filter(|(_, due)| *due) {
             let Ok(count) = socket.delete_flows(family, |flow| self.stale.is_stale(flow)) else {
                 return;
             };
             self.stats.stale_flows = self.stats.stale_flows.saturating_add(count as u64);
+            self.stale.deleted(family);
         }
-        self.stale.deleted();
     }
 
     /// What there is under our name.
