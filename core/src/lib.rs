@@ -31,7 +31,8 @@
 #![no_std]
 
 extern crate alloc;
-#[cfg(feature = "std")]
+// Tests have threads and clocks.
+#[cfg(any(feature = "std", test))]
 extern crate std;
 
 #[cfg(feature = "api")]

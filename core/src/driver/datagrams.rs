@@ -166,7 +166,7 @@ mod tests {
                 std::eprintln!("skipped: no socket at {any}");
                 continue;
             };
-            let port = mmsg::local_port(&*datagrams.socket).expect("a port");
+            let port = mmsg::local_port(&datagrams.socket).expect("a port");
             let at = SocketAddr::new(asked.parse().unwrap(), port);
             let own = if at.is_ipv4() {
                 "127.0.0.1:0"
@@ -209,7 +209,7 @@ mod tests {
     fn an_answer_may_come_later_and_from_another_thread() {
         let mut datagrams =
             Datagrams::bind("127.0.0.1:0".parse().unwrap(), 512, PATIENCE).expect("a socket");
-        let port = mmsg::local_port(&*datagrams.socket).expect("a port");
+        let port = mmsg::local_port(&datagrams.socket).expect("a port");
         let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         client
             .set_read_timeout(Some(Duration::from_secs(5)))

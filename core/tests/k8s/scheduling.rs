@@ -105,7 +105,8 @@ subsets: [{addresses: [{ip: 10.200.1.7}], ports: [{port: 8080}]}]
     let weights = decoded.objects.iter().map(|object| match object {
         Object::EndpointSlice(slice) => slice.weights.of(address),
         Object::Endpoints(endpoints) => endpoints.slices[0].weights.of(address),
-        other => panic!("{other:?}"),
+        Object::Service(_) | Object::Node(_) | Object::Namespace(_) => panic!("{object:?}"),
+        _ => panic!("a kind of its own: {object:?}"),
     });
     assert_eq!(weights.collect::<Vec<_>>(), [Some(7), Some(0)]);
 }
