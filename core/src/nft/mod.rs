@@ -2,6 +2,13 @@
 //!
 //! The rules and chains are constant; a Service is only elements, so loading is linear and a change costs what
 //! it changes. How a packet finds its way through them is told in [`Set`] and in the ruleset's own comments.
+#![cfg_attr(
+    not(feature = "netlink"),
+    expect(
+        dead_code,
+        reason = "taking over and repairing what the kernel has is asked for by `Table` alone"
+    )
+)]
 
 mod bytes;
 #[cfg(all(feature = "netlink", target_os = "linux"))]
