@@ -66,6 +66,20 @@ impl Condemned {
         taken.collect()
     }
 
+    /// Takes the elements of a set whose keys lie between these two, both included.
+    pub(super) fn take_between(&mut self, set: Set, first: Bytes, last: Bytes) -> Vec<Element> {
+        let from = (set, first, Bytes::new());
+        let names = self.elements.range(from..).map(|(name, _)| *name);
+        let names = names.take_while(|(of, key, _)| *of == set && *key <= last);
+        let names: Vec<Name> = names.collect();
+        let taken = names.iter().filter_map(|name| self.elements.remove(name));
+        let taken = taken.map(|(sequence, element)| {
+            self.order.remove(&sequence);
+            element
+        });
+        taken.collect()
+    }
+
     /// The last that was condemned.
     pub(super) const fn last(&self) -> Sequence {
         self.last

@@ -129,8 +129,20 @@ impl Ruleset {
         self.unservable.remove(key);
         let new = self.arrange(key, spec, old.as_ref());
         let elements = |port: &Port| port.elements(self.family, self.detects_pods);
-        let before = old.as_ref().map(elements).unwrap_or_default();
+        let mut before = old.as_ref().map(elements).unwrap_or_default();
         let after = new.as_ref().map(elements).unwrap_or_default();
+        if let Ok(port) = &new
+            && spec.affinity_seconds.is_some()
+        {
+            // Clients may still be remembered by endpoints that it had before it was without affinity for a moment.
+            let [first, last] = [0, !Ticket::NUMBER].map(|rest| {
+                let bits = port.number << Ticket::NUMBER.trailing_zeros() | rest;
+                Bytes::new().address(Ticket::address(bits, self.family))
+            });
+            let endpoints = Set::StickyEndpoints;
+            before.extend(self.condemned.take_between(endpoints, first, last));
+            sort(&mut before);
+        }
         let differences = differences(before, after);
         self.count(old.as_ref(), new.as_ref().ok(), out);
         let family = self.family;
