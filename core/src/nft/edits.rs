@@ -109,6 +109,8 @@ impl Edits {
                 }
             }
         }
+        // Neighbours of one set share a message to the kernel. Nothing leads to any of these yet.
+        prepared.sort_by_key(|owned| owned.operation.element().set);
         [room, prepared, leading, gone]
             .into_iter()
             .flatten()

@@ -69,8 +69,8 @@ pub struct Table {
     started: bool,
     /// Somebody else changed the tables, or it is not certain what was committed.
     doubtful: bool,
-    /// The rules of each family's table as `nft` lists them, to notice when they are others.
-    rules: [String; 2],
+    /// A number for the chains and rules of each family's table, to notice when they are others.
+    rules: [Option<u64>; 2],
     /// Until when packets may be on their way to what.
     condemned: VecDeque<(Instant, Condemned)>,
     looked: Instant,
@@ -102,7 +102,7 @@ impl Table {
             seen: Generation(0),
             started: false,
             doubtful: false,
-            rules: [const { String::new() }; 2],
+            rules: [None; 2],
             condemned: VecDeque::new(),
             looked: Instant::ZERO,
             stale: StaleFlows::new(),
@@ -351,23 +351,12 @@ impl Table {
         }
     }
 
-    /// Everything of a table but elements and counts.
-    fn list_rules(&self, family: Family) -> Result<Option<String>, TableError> {
-        let table = &self.renderer.options().table;
-        let listing = self.nft.list_terse(family_name(family), table);
-        let listing = listing.map_err(TableError::Nft)?;
-        let constant = |line: &&str| !line.trim_start().starts_with("packets ");
-        Ok(listing.map(|listing| listing.lines().filter(constant).collect()))
-    }
-
+    /// Remembers what chains and rules there are, to notice when they are others.
     fn note_rules(&mut self) -> Result<(), TableError> {
-        if self.socket.is_none() {
-            return Ok(());
-        }
-        for (position, family) in FAMILIES.into_iter().enumerate() {
-            let rules = self.list_rules(family)?.unwrap_or_default();
-            if let Some(place) = self.rules.get_mut(position) {
-                *place = rules;
+        let table = &self.renderer.options().table;
+        if let Some(socket) = &mut self.socket {
+            for (family, rules) in FAMILIES.into_iter().zip(&mut self.rules) {
+                *rules = Some(socket.rules(family, table).map_err(TableError::Read)?);
             }
         }
         Ok(())
@@ -495,10 +484,13 @@ impl Table {
     /// Where rules are missing or there are others, the table is made anew.
     fn repair(&mut self, family: Family) -> Result<(), TableError> {
         let position = usize::from(family == Family::Ipv6);
-        let noted = self.rules.get(position).filter(|noted| !noted.is_empty());
-        let sound = match noted {
-            Some(noted) => self.list_rules(family)?.as_ref() == Some(noted),
-            None => true,
+        let noted = self.rules.get(position).copied().flatten();
+        let sound = match (noted, &mut self.socket) {
+            (Some(noted), Some(socket)) => {
+                let table = &self.renderer.options().table;
+                socket.rules(family, table).map_err(TableError::Read)? == noted
+            }
+            (_, _) => true,
         };
         let elements = if sound { self.read(family)? } else { None };
         if let Some(elements) = elements {

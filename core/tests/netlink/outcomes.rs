@@ -177,3 +177,32 @@ fn events_that_were_lost_are_told() {
         assert!(lost > 0);
     });
 }
+
+#[test]
+fn a_change_of_rules_is_told_from_a_change_of_elements_and_of_others_tables() {
+    in_namespace("a_change_of_rules_is_told", || {
+        declare(FAMILY);
+        nft(
+            "table ip t {\n chain c {\n type nat hook output priority 0; policy accept;\n ip daddr @pods accept\n }\n}\n",
+        );
+        let mut socket = Socket::open().unwrap();
+        let mut rules = || socket.rules(FAMILY, TABLE).unwrap();
+        let mut before = rules();
+        nft(
+            "add element ip t cluster-ips { 10.96.0.9 }\ntable ip other {\n chain c {\n accept\n }\n}\n",
+        );
+        assert_eq!(rules(), before);
+        for change in [
+            "add rule ip t c accept",
+            "chain ip t c { policy drop; }",
+            "flush table ip t",
+            "add chain ip t d",
+            "delete table ip t",
+        ] {
+            nft(change);
+            let after = rules();
+            assert_ne!(after, before, "{change}");
+            before = after;
+        }
+    });
+}

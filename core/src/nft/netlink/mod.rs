@@ -24,6 +24,7 @@
 //! | `element` | keys, ranges, data, timeouts, comments |
 //! | `batch`, `reply` | a transaction, and what the kernel says to it |
 //! | `dump`, `notice` | reading a set and the generation; events of others' commits |
+//! | `rules` | whether chains and rules are what they were |
 //! | `flow`, `flow_socket` | UDP connections that the kernel tracks, and deleting them |
 //! | `socket`, `monitor` | the two sockets (Linux, feature `netlink`); `sys`: their system calls |
 //! | `message`, `attribute`, `numbers` | netlink's own form |
@@ -41,6 +42,8 @@ mod monitor;
 mod notice;
 mod numbers;
 mod reply;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+mod rules;
 #[cfg(all(feature = "netlink", target_os = "linux"))]
 mod socket;
 #[cfg(all(feature = "netlink", target_os = "linux"))]

@@ -31,6 +31,8 @@ pub(super) const NFNL_SUBSYS_CTNETLINK: u8 = 1;
 pub(super) const NFNL_SUBSYS_NFTABLES: u8 = 10;
 
 /// The lower byte of `nlmsg_type` within nftables.
+pub(super) const NFT_MSG_GETCHAIN: u8 = 4;
+pub(super) const NFT_MSG_GETRULE: u8 = 7;
 pub(super) const NFT_MSG_NEWSETELEM: u8 = 12;
 pub(super) const NFT_MSG_GETSETELEM: u8 = 13;
 pub(super) const NFT_MSG_DELSETELEM: u8 = 14;

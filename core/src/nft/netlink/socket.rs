@@ -9,6 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 
+use super::dump::Dump;
+use super::rules::{self, Fingerprint, Part};
 use super::{Answers, Batch, ElementDump, Outcome, Progress, ask_elements, ask_generation, sys};
 use crate::net::Family;
 use crate::nft::{Element, Set};
@@ -236,6 +238,41 @@ impl Socket {
             }
         }
         Err(AskError::Unsteady { what: what() })
+    }
+
+    /// A number for all chains and rules of a table, which is another one after any change of them, also if they are
+    /// deleted and made again. The same for all tables without any.
+    ///
+    /// # Errors
+    /// If the socket fails, or they do not hold still.
+    pub fn rules(&mut self, family: Family, table: &str) -> Result<u64, AskError> {
+        for _ in 0..READINGS {
+            let before = self.generation()?;
+            let mut fingerprint = Fingerprint::EMPTY;
+            let mut done = true;
+            for part in [Part::Chains, Part::Rules] {
+                let sequence = self.take_sequences(1);
+                let mut dump = Dump::new(sequence);
+                let question = rules::ask(part, family, table, sequence);
+                let read = |received: &[u8]| fingerprint.read(&mut dump, table, received);
+                done &= match self.dump(&question, read)? {
+                    Progress::Done => true,
+                    // There is no such table.
+                    Progress::Refused(libc::ENOENT) => true,
+                    Progress::Refused(errno) => {
+                        let source = io::Error::from_raw_os_error(errno);
+                        let what = alloc::format!("rules of table {table}");
+                        return Err(AskError::Refused { what, source });
+                    }
+                    Progress::Interrupted | Progress::More => false,
+                };
+            }
+            if done && self.generation()? == before {
+                return Ok(fingerprint.0);
+            }
+        }
+        let what = alloc::format!("rules of table {table}");
+        Err(AskError::Unsteady { what })
     }
 
     /// Asks for a dump and hands on its parts until the end. Lost parts make it [`Progress::Interrupted`].
