@@ -230,7 +230,7 @@ fn race(kind: Kind, family: Family, commits: u64) {
         "{kind:?} {family:?}: {commits} commits, {} packets, {rate:.0} a second",
         counts.packets
     );
-    assert!(counts.packets > 1_000, "hardly any packets");
+    assert!(counts.packets > 100, "hardly any packets");
     let examples = counts.examples.join("\n");
     assert_eq!(counts.wrong, 0, "{kind:?} {family:?}:\n{examples}");
 }

@@ -1,12 +1,14 @@
-//! A client's packets into the kernel by one TUN device and out of it by another. The kernel has done everything it
-//! does with a packet when the write returns, so there is nothing to wait for.
+//! A client's packets into the kernel by one TUN device and out of it by another. The kernel has nearly always done
+//! everything it does with a packet when the write returns, so there is hardly ever anything to wait for.
 #![expect(unsafe_code, reason = "TUNSETIFF, which std does not offer")]
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::thread;
 
 use portolan::net::Family;
 
@@ -74,20 +76,31 @@ impl Wire {
         self.fate()
     }
 
+    /// Nearly always it is there at once; where the kernel has put it off, because the processor is busy, a moment later.
     fn fate(&mut self) -> Fate {
+        for _ in 0..1_000 {
+            if let Some(fate) = self.seen() {
+                return fate;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Fate::Lost
+    }
+
+    fn seen(&mut self) -> Option<Fate> {
         let mut packet = [0; 2048];
         // Router solicitations and the like are no packets of ours.
         while let Some(len) = read(&mut self.endpoints, &mut packet) {
             if let Some(destination) = udp_destination(&packet[..len], self.family) {
-                return Fate::Left(destination);
+                return Some(Fate::Left(destination));
             }
         }
         while let Some(len) = read(&mut self.clients, &mut packet) {
             if is_unreachable(&packet[..len]) {
-                return Fate::Rejected;
+                return Some(Fate::Rejected);
             }
         }
-        Fate::Lost
+        None
     }
 
     fn drain(&mut self) {
