@@ -58,7 +58,11 @@ pub(crate) fn race(arguments: &Race) -> Result<ExitCode> {
 /// A large load beside a packet worker.
 pub(crate) fn stall(arguments: &Stall) -> Result<ExitCode> {
     let services = arguments.services.to_string();
-    traffic("stall::", &[("PORTOLAN_STALL_SERVICES", services)])
+    let settings = [
+        ("PORTOLAN_STALL_SERVICES", services),
+        ("PORTOLAN_STALL_OVER_CONTROL_MS", "5".to_owned()),
+    ];
+    traffic("stall::", &settings)
 }
 
 /// Runs tests one after another, since each wants the processors for itself.

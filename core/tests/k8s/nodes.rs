@@ -135,7 +135,7 @@ fn everything_wrong_in_a_node_description_is_said() {
         (
             "{nodeName: n1, podCidrs: []}",
             &[
-                "n: podCidrs: unknown field `podCidrs`, expected one of `nodeName`, `ips`, `zone`, `podCIDRs`, `clusterCIDRs`, `detectLocal`, `masqueradeAll`, `serviceCIDRs`, `nodePortAddresses`, `scheduler`, `slowStart`, `maglevSeed`, `proxyName`",
+                "n: podCidrs: unknown field `podCidrs`, expected one of `nodeName`, `ips`, `zone`, `podCIDRs`, `clusterCIDRs`, `detectLocal`, `masqueradeAll`, `serviceCIDRs`, `nodePortAddresses`, `scheduler`, `slowStart`, `maglevSeed`, `proxyName`, `api`",
             ],
         ),
         (

@@ -13,8 +13,9 @@ use crate::system::{asked, in_namespace, now, pin};
 
 /// How many Services are loaded; `cargo xtask stall` asks for more.
 const SERVICES: &str = "PORTOLAN_STALL_SERVICES";
-/// More than the scheduler alone makes a worker wait.
-const OVER_CONTROL: Duration = Duration::from_millis(5);
+/// By how many milliseconds more than the scheduler alone a load may make a worker wait. `cargo xtask stall` asks for 5,
+/// on a machine that does nothing else; as a test among others this only tells many small transactions from one large.
+const OVER_CONTROL_MS: (&str, u64) = ("PORTOLAN_STALL_OVER_CONTROL_MS", 50);
 /// Strangers on the machine stall, too. A load that does stalls each time.
 const ATTEMPTS: usize = 5;
 
@@ -49,6 +50,7 @@ fn longest_gap(beside: impl FnOnce() + Send) -> Duration {
 fn a_load_stalls_nobody_who_shares_its_processor() {
     in_namespace("a_load_stalls_nobody_who_shares_its_processor", || {
         let services = u32::try_from(asked(SERVICES, 3_000)).unwrap();
+        let over_control = Duration::from_millis(asked(OVER_CONTROL_MS.0, OVER_CONTROL_MS.1));
         let mut cluster = Cluster::new(Family::Ipv4, Protocol::Udp);
         let five = State {
             endpoints: 0b0001_1111,
@@ -72,7 +74,7 @@ fn a_load_stalls_nobody_who_shares_its_processor() {
             );
             crate::system::run("nft", &["flush", "ruleset"], "");
             excess.push(loading.saturating_sub(control));
-            if excess.last().is_some_and(|excess| *excess <= OVER_CONTROL) {
+            if excess.last().is_some_and(|excess| *excess <= over_control) {
                 return;
             }
         }

@@ -33,6 +33,16 @@ const ATTEMPTS: u32 = 6;
 
 /// How often a set that others keep changing is read.
 pub(super) const READINGS: u32 = 8;
+/// How long to leave a set alone that the kernel is moving into a larger table.
+const REHASHING: Duration = Duration::from_millis(20);
+
+/// The kernel goes on with a dump by counting what it gave (`nft_rhash_walk`). If a set that has just grown is moved into
+/// a larger table meanwhile, some elements come twice, and as many not at all.
+fn each_once(sorted: &[Element]) -> bool {
+    sorted
+        .windows(2)
+        .all(|pair| matches!(pair, [one, next] if one.key != next.key))
+}
 
 /// A system call on the socket that the kernel refused.
 #[derive(Debug)]
@@ -233,7 +243,13 @@ impl Socket {
                         source,
                     });
                 }
-                Progress::Done if self.generation()? == before => return Ok(dump.finish()),
+                Progress::Done if self.generation()? == before => {
+                    let elements = dump.finish();
+                    if each_once(&elements) {
+                        return Ok(elements);
+                    }
+                    thread::sleep(REHASHING);
+                }
                 Progress::Done | Progress::Interrupted | Progress::More => {}
             }
         }
