@@ -122,7 +122,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), f.haveListed) {
 		return nil
 	}
-	batch, err := f.drain(ctx)
+	batch, err := f.drain()
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (f *Follower) Run(ctx context.Context) error {
 			return nil
 		case <-f.wake:
 		}
-		if batch, err = f.drain(ctx); err != nil {
+		if batch, err = f.drain(); err != nil {
 			return err
 		}
 	}
@@ -162,7 +162,7 @@ func (f *Follower) bringIntoForce(ctx context.Context, batch Batch) error {
 			return nil
 		case <-time.After(retry):
 		}
-		later, err := f.drain(ctx)
+		later, err := f.drain()
 		if err != nil {
 			return err
 		}
@@ -216,7 +216,7 @@ func (f *Follower) rouse() {
 }
 
 // drain applies everything that is pending: what is gone first, since what is new may take its addresses.
-func (f *Follower) drain(ctx context.Context) (Batch, error) {
+func (f *Follower) drain() (Batch, error) {
 	f.mutex.Lock()
 	pending := f.pending
 	batch := Batch{Queued: f.queued}
@@ -247,7 +247,7 @@ func (f *Follower) drain(ctx context.Context) (Batch, error) {
 		return batch, fmt.Errorf("applying %d objects: %w", len(list.Items), err)
 	}
 	for _, rejection := range rejections {
-		f.report(ctx, pending, rejection)
+		f.report(pending, rejection)
 	}
 	return batch, nil
 }

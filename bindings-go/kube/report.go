@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"context"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +18,7 @@ const (
 )
 
 // report tells of one thing that is left out: in the log, and as an Event about the object.
-func (f *Follower) report(_ context.Context, pending map[key]runtime.Object, rejection portolan.Rejection) {
+func (f *Follower) report(pending map[key]runtime.Object, rejection portolan.Rejection) {
 	f.logger.Info("Left out", "object", rejection.Object, "field", rejection.Field, "rule", rejection.Rule)
 	if f.recorder == nil {
 		return
