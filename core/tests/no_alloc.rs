@@ -1,62 +1,24 @@
 //! A burst never allocates and never frees, whatever it holds, also while another thread publishes.
 
+#[path = "common/allocations.rs"]
+mod allocations;
 mod common;
 
 use common::{Cluster, Rig, cluster_ip, clusters, config, endpoint, node_port, opening, service};
-use core::alloc::{GlobalAlloc, Layout};
-use core::cell::Cell;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use portolan::dataplane::{Config, Descriptor, Limits, Offload, Verdict};
 use portolan::net::{Protocol, ServiceId};
 use portolan::packet::build;
 use portolan::service::Edit;
-use std::alloc::System;
 use std::sync::Arc;
 use std::thread;
 
-/// Counts what each thread asks of the allocator.
-struct Counting;
-
-thread_local! {
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending has no count any more, and no burst either.
-    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-}
-
-#[expect(unsafe_code, reason = "an allocator can only be written so")]
-// SAFETY: every call is the system allocator's, with the caller's own arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps `GlobalAlloc::alloc`'s contract, which is `System`'s.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: `pointer` came from `System` with this layout, by `alloc` above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
-        // SAFETY: `pointer` came from `System` with this layout, by `alloc` above.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// Allocations and frees of this thread while `body` ran.
 fn calls(body: impl FnOnce()) -> u64 {
-    let before = CALLS.get();
+    let before = allocations::of_this_thread();
     body();
-    CALLS.get() - before
+    allocations::of_this_thread() - before
 }
 
 struct Burst {

@@ -1,43 +1,10 @@
 //! An answer never allocates and never frees, whatever is asked, also while another thread publishes.
 
+use super::allocations;
 use super::world::{cluster_ip, put, queries, query, reply, zone};
-use core::alloc::{GlobalAlloc, Layout};
-use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering};
 use portolan::dns::{Refusal, Transport, decline};
-use std::alloc::System;
 use std::thread;
-
-/// Counts what each thread asks of the allocator.
-struct Counting;
-
-thread_local! {
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending has no count any more, and no answer either.
-    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-}
-
-#[expect(unsafe_code, reason = "an allocator can only be written so")]
-// SAFETY: every call is the system allocator's, with the caller's own arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps `GlobalAlloc::alloc`'s contract, which is `System`'s.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: `pointer` came from `System` with this layout, by `alloc` above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn no_answer_allocates_not_even_the_first() {
@@ -45,7 +12,7 @@ fn no_answer_allocates_not_even_the_first() {
     let mut reader = zone.reader().expect("a reader");
     let queries = queries();
     let mut room = vec![0; 65_535];
-    let before = CALLS.get();
+    let before = allocations::of_this_thread();
     let mut replies = 0_u32;
     for query in &queries {
         for transport in [Transport::Udp, Transport::Tcp] {
@@ -54,7 +21,7 @@ fn no_answer_allocates_not_even_the_first() {
         let declined = decline(query, Refusal::Refused, &mut room);
         assert!(declined >= 12);
     }
-    assert_eq!(CALLS.get() - before, 0);
+    assert_eq!(allocations::of_this_thread() - before, 0);
     assert!(replies > 1_000, "{replies} replies");
 }
 
@@ -67,7 +34,7 @@ fn an_answer_sees_one_publication_and_none_allocates_while_another_thread_publis
     thread::scope(|scope| {
         let answering = scope.spawn(|| {
             let mut room = vec![0; 512];
-            let before = CALLS.get();
+            let before = allocations::of_this_thread();
             let (mut seen, mut answers) = (0_u8, 0_u32);
             while !stop.load(Ordering::Relaxed) || answers == 0 {
                 let reply = reply(&mut reader, &asked, Transport::Udp, &mut room);
@@ -80,7 +47,7 @@ fn an_answer_sees_one_publication_and_none_allocates_while_another_thread_publis
                 }
                 answers += 1;
             }
-            assert_eq!(CALLS.get() - before, 0);
+            assert_eq!(allocations::of_this_thread() - before, 0);
         });
         for number in 0..=u8::MAX {
             let turning = cluster_ip("turning", &format!("10.96.1.{number}"));

@@ -1,4 +1,6 @@
-//! Counts what each thread allocates and frees, so that a queue's thread can be held to none.
+//! Counts what each thread allocates and frees, so that one can be held to none.
+//!
+//! A test program that says `mod allocations` has this allocator.
 #![expect(unsafe_code, reason = "a global allocator is an unsafe trait")]
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -32,9 +34,15 @@ unsafe impl GlobalAlloc for Counting {
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
 }
 
-/// Allocations and frees of the calling thread so far.
+/// Calls of the calling thread to the allocator so far, to get, resize or free.
 pub(crate) fn of_this_thread() -> u64 {
     COUNT.with(Cell::get)
 }
