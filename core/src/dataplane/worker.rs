@@ -3,7 +3,7 @@
 use super::decide::Decision;
 use super::descriptor::Descriptor;
 use super::endpoint_counters::EndpointCounters;
-use super::lane::{LANES, LEAD, Lane, Lanes, PlainLane, packet_of};
+use super::lane::{GROUP, LANES, Lane, Lanes, PlainLane, packet_of};
 use super::opened::Opened;
 use super::path::{Burst, Outcome, Subject};
 use super::shared::{Shared, Tracked};
@@ -14,6 +14,7 @@ use crate::packet::{Headers, Kind, Parsed, parse_any};
 use crate::service::Table;
 use crate::sync::{CounterSlot, Reader};
 use alloc::sync::Arc;
+use core::ops::Range;
 
 /// One thread's way of moving packets.
 ///
@@ -97,23 +98,29 @@ impl Worker {
 }
 
 impl Burst<'_> {
-    /// Moves at most [`LANES`] packets.
+    /// Moves at most [`LANES`] packets, in groups: while one is moved, the records of the next are under way, and the
+    /// index's lines of the one after.
     #[inline(always)]
     fn chunk(&mut self, frames: &mut [u8], descriptors: &mut [Descriptor], lanes: &mut Lanes) {
         let lanes = lanes.get_mut(..descriptors.len()).unwrap_or_default();
-        for (descriptor, lane) in descriptors.iter().zip(lanes.iter_mut()) {
-            self.read(frames, descriptor, lane);
-        }
         // A chunk's lookups see what the chunks before it opened.
         self.opened = Opened::default();
-        for lane in lanes.iter_mut().take(LEAD) {
-            self.ask(lane);
-        }
-        for (number, descriptor) in descriptors.iter_mut().enumerate() {
-            if let Some(ahead) = lanes.get_mut(number.wrapping_add(LEAD)) {
-                self.ask(ahead);
+        let groups = lanes.len().div_ceil(GROUP);
+        for step in 0..groups.wrapping_add(2) {
+            let read = group(Some(step), lanes.len());
+            let lanes_read = lanes.get_mut(read.clone()).unwrap_or_default();
+            let descriptors_read = descriptors.get(read).unwrap_or_default();
+            for (descriptor, lane) in descriptors_read.iter().zip(lanes_read) {
+                self.read(frames, descriptor, lane);
             }
-            if let Some(lane) = lanes.get_mut(number) {
+            let asked = group(step.checked_sub(1), lanes.len());
+            for lane in lanes.get_mut(asked).unwrap_or_default() {
+                self.ask(lane);
+            }
+            let moved = group(step.checked_sub(2), lanes.len());
+            let lanes_moved = lanes.get_mut(moved.clone()).unwrap_or_default();
+            let descriptors_moved = descriptors.get_mut(moved).unwrap_or_default();
+            for (descriptor, lane) in descriptors_moved.iter_mut().zip(lanes_moved) {
                 self.carry(frames, descriptor, lane);
             }
         }
@@ -135,6 +142,15 @@ impl Burst<'_> {
             *count = count.wrapping_add(1);
         }
     }
+}
+
+/// Where a group lies among so many packets; nowhere if there is none of this number.
+#[inline(always)]
+fn group(number: Option<usize>, packets: usize) -> Range<usize> {
+    let Some(first) = number.map(|number| number.wrapping_mul(GROUP)) else {
+        return 0..0;
+    };
+    first.min(packets)..first.wrapping_add(GROUP).min(packets)
 }
 
 /// What is not moved quickly.
