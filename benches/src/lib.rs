@@ -1,7 +1,7 @@
 //! What a packet costs, measured through the public calls, in CPU time of the measuring thread.
 //!
 //! A host hands [`Worker::process_burst`] packets that have just arrived, of connections in no order. So that
-//! is what is timed: [`Scene`] fills a segment of 512 packets of connections chosen at random, untimed, and
+//! is what is timed: [`Sender`] fills a segment of 512 packets of connections chosen at random, untimed, and
 //! times only the bursts over it; no packet is used twice, and neither filling nor copying is in the figures.
 //! Beside each figure stands what memory itself asks: [`Floor`], one or two random lines of a table of the
 //! same size, measured in the same run.
@@ -10,22 +10,30 @@
 //! |---|---|
 //! | `clock` | CPU time of the thread, and criterion's view of it |
 //! | `frame` | one packet, written into a frame |
-//! | `scene` | a dataplane with Services and connections, and packets for it |
+//! | `scene` | a dataplane with Services and connections |
+//! | `sender` | packets of those connections, through a worker |
 //! | `floor` | random lines out of a table of the same size |
+//! | `peer` | lookups in maps of other crates (feature `peers`) |
 //! | `row` | one case at one size: rounds, medians |
 
 mod clock;
 mod floor;
 mod flow;
 mod frame;
+#[cfg(feature = "peers")]
+mod peer;
 mod row;
 mod scene;
+mod sender;
 
 pub use clock::{CpuTime, thread_time};
 pub use floor::Floor;
 pub use frame::{FRAME_STRIDE, Segment, Shape};
+#[cfg(feature = "peers")]
+pub use peer::Peer;
 pub use row::{Measured, median};
-pub use scene::{Case, Distribution, Family, SEGMENT_PACKETS, Scene, Setup, Traffic};
+pub use scene::{Case, Distribution, Family, Scene, Setup, Traffic, idle_service, publish};
+pub use sender::{SEGMENT_PACKETS, Sender};
 
 use portolan::dataplane::{Descriptor, Worker};
 use portolan::net::Instant;

@@ -21,6 +21,9 @@ enum What {
     /// Whole bursts, beside what memory itself asks, in one table
     #[default]
     Table,
+    /// Established packets while something else goes on: two workers on the same connections, a flood, a Service table
+    /// that changes
+    Together,
     /// The parts of a packet's way (criterion)
     Parts,
     /// From decoded objects to the published table, and one changed slice among many Services
@@ -56,7 +59,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         What::Tun => return tun_bench::run(),
         What::Go => return go_bench::run(),
         What::Dns => return dns_bench::run(&arguments.rest),
-        What::Table => command.args(binary("table")),
+        What::Table => command.args(binary("table")).args(["--features", "peers"]),
+        What::Together => command.args(binary("together")),
         What::Control => command.args(binary("control")),
         What::Nft => command.args(binary("nft")),
         What::Instructions => command.args(binary("instructions")),

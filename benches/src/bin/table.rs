@@ -15,23 +15,27 @@ use std::process::ExitCode;
 #[command(name = "cargo xtask bench")]
 struct Arguments {
     /// What kind of packets
-    #[arg(long = "case", value_enum, value_delimiter = ',', default_values = ["established_dnat", "established_masquerade", "new", "pass"])]
+    #[arg(long = "case", value_enum, value_delimiter = ',')]
     cases: Vec<CaseName>,
     /// Connections in the table: 1k, 100k, 1M or any number
-    #[arg(long, value_delimiter = ',', value_parser = count, default_values = ["1k", "100k", "1M"])]
+    #[arg(long, value_delimiter = ',', value_parser = count)]
     connections: Vec<u32>,
     /// Address families
-    #[arg(long = "family", value_enum, value_delimiter = ',', default_values = ["v4", "v6"])]
+    #[arg(long = "family", value_enum, value_delimiter = ',')]
     families: Vec<FamilyName>,
     /// Transport protocols
-    #[arg(long = "protocol", value_enum, value_delimiter = ',', default_values = ["tcp"])]
+    #[arg(long = "protocol", value_enum, value_delimiter = ',')]
     protocols: Vec<ProtocolName>,
     /// Packets a burst
-    #[arg(long = "burst", value_delimiter = ',', default_values = ["32"])]
+    #[arg(long = "burst", value_delimiter = ',')]
     bursts: Vec<usize>,
     /// How often each connection is chosen
-    #[arg(long = "distribution", value_enum, value_delimiter = ',', default_values = ["uniform"])]
+    #[arg(long = "distribution", value_enum, value_delimiter = ',')]
     distributions: Vec<DistributionName>,
+    /// Looks connections up in other crates' maps too, as many as in the table, at each of these sizes
+    #[cfg(feature = "peers")]
+    #[arg(long = "peers", value_delimiter = ',', value_parser = count, default_values = ["1M"])]
+    peers: Vec<u32>,
     /// What packets of established TCP connections do
     #[arg(long, value_enum, default_value = "data")]
     traffic: TrafficName,
@@ -57,6 +61,8 @@ enum CaseName {
     New,
     /// Packets to destinations that are no frontends
     Pass,
+    /// First packets of ever new clients, into a table that is full
+    SynFlood,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -85,19 +91,24 @@ enum TrafficName {
     Ack,
 }
 
-/// One row, as `--json` writes it.
+/// One row, as `--json` writes it: what does not apply is absent.
 #[derive(Debug, Serialize)]
 struct Row {
     case: String,
     connections: u32,
     family: String,
-    protocol: String,
-    burst: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    burst: Option<usize>,
     distribution: String,
     ns_per_packet: f64,
-    floor_one_line_ns: f64,
-    floor_two_lines_ns: f64,
-    bytes_per_connection: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor_one_line_ns: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor_two_lines_ns: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_per_connection: Option<f64>,
     peer: &'static str,
 }
 
@@ -122,54 +133,145 @@ fn name(value: impl ValueEnum) -> String {
         .map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-fn setups(arguments: &Arguments) -> Vec<(Setup, [String; 4])> {
-    let mut setups = Vec::new();
-    for &case in &arguments.cases {
-        for &family in &arguments.families {
-            for &protocol in &arguments.protocols {
-                for &connections in &arguments.connections {
-                    for &burst in &arguments.bursts {
-                        for &distribution in &arguments.distributions {
-                            let names =
-                                [name(case), name(family), name(protocol), name(distribution)];
-                            let setup = Setup {
-                                case: case.into(),
-                                connections,
-                                family: match family {
-                                    FamilyName::V4 => Family::Ipv4,
-                                    FamilyName::V6 => Family::Ipv6,
-                                },
-                                protocol: match protocol {
-                                    ProtocolName::Tcp => Protocol::Tcp,
-                                    ProtocolName::Udp => Protocol::Udp,
-                                },
-                                burst: burst.clamp(1, 512),
-                                distribution: match distribution {
-                                    DistributionName::Uniform => Distribution::Uniform,
-                                    DistributionName::Zipf => Distribution::Zipf,
-                                },
-                                traffic: match arguments.traffic {
-                                    TrafficName::Data => Traffic::Data,
-                                    TrafficName::Ack => Traffic::Ack,
-                                },
-                            };
-                            setups.push((setup, names));
-                        }
-                    }
-                }
-            }
-        }
-    }
-    setups
+/// One row to be measured.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    case: CaseName,
+    family: FamilyName,
+    protocol: ProtocolName,
+    connections: u32,
+    burst: usize,
+    distribution: DistributionName,
 }
 
-impl From<CaseName> for Case {
-    fn from(name: CaseName) -> Self {
-        match name {
-            CaseName::EstablishedDnat => Self::EstablishedDnat,
-            CaseName::EstablishedMasquerade => Self::EstablishedMasquerade,
-            CaseName::New => Self::New,
-            CaseName::Pass => Self::Pass,
+impl Choice {
+    const fn setup(&self, traffic: TrafficName) -> Setup {
+        Setup {
+            case: self.case.case(),
+            connections: self.connections,
+            family: self.family.family(),
+            protocol: match self.protocol {
+                ProtocolName::Tcp => Protocol::Tcp,
+                ProtocolName::Udp => Protocol::Udp,
+            },
+            burst: self.burst,
+            distribution: match self.distribution {
+                DistributionName::Uniform => Distribution::Uniform,
+                DistributionName::Zipf => Distribution::Zipf,
+            },
+            traffic: match traffic {
+                TrafficName::Data => Traffic::Data,
+                TrafficName::Ack => Traffic::Ack,
+            },
+        }
+    }
+}
+
+/// What was asked for: every combination. Of nothing that was not asked for, every case and family at three sizes, and
+/// what else is telling of established connections.
+fn choices(arguments: &Arguments) -> Vec<Choice> {
+    let common = Choice {
+        case: CaseName::EstablishedDnat,
+        family: FamilyName::V4,
+        protocol: ProtocolName::Tcp,
+        connections: 1_000_000,
+        burst: 32,
+        distribution: DistributionName::Uniform,
+    };
+    let mut choices = vec![common];
+    vary(
+        &mut choices,
+        or(&arguments.cases, CaseName::value_variants()),
+        |choice, case| choice.case = case,
+    );
+    vary(
+        &mut choices,
+        or(&arguments.families, FamilyName::value_variants()),
+        |choice, family| choice.family = family,
+    );
+    vary(
+        &mut choices,
+        or(&arguments.protocols, &[ProtocolName::Tcp]),
+        |choice, protocol| choice.protocol = protocol,
+    );
+    vary(
+        &mut choices,
+        or(&arguments.connections, &[1_000, 100_000, 1_000_000]),
+        |choice, count| choice.connections = count,
+    );
+    vary(
+        &mut choices,
+        or(&arguments.bursts, &[32]),
+        |choice, burst| choice.burst = burst.clamp(1, 512),
+    );
+    vary(
+        &mut choices,
+        or(&arguments.distributions, &[DistributionName::Uniform]),
+        |choice, distribution| choice.distribution = distribution,
+    );
+    let asked = !(arguments.cases.is_empty()
+        && arguments.families.is_empty()
+        && arguments.protocols.is_empty()
+        && arguments.connections.is_empty()
+        && arguments.bursts.is_empty()
+        && arguments.distributions.is_empty());
+    if !asked {
+        choices.extend([
+            Choice {
+                connections: 8_000_000,
+                ..common
+            },
+            Choice {
+                protocol: ProtocolName::Udp,
+                ..common
+            },
+            Choice { burst: 1, ..common },
+            Choice {
+                burst: 256,
+                ..common
+            },
+            Choice {
+                distribution: DistributionName::Zipf,
+                ..common
+            },
+        ]);
+    }
+    choices
+}
+
+fn or<'values, T>(asked: &'values [T], default: &'values [T]) -> &'values [T] {
+    if asked.is_empty() { default } else { asked }
+}
+
+/// Each choice once for each value.
+fn vary<T: Copy>(choices: &mut Vec<Choice>, values: &[T], set: impl Fn(&mut Choice, T)) {
+    let varied = choices.iter().flat_map(|choice| {
+        values.iter().map(|value| {
+            let mut choice = *choice;
+            set(&mut choice, *value);
+            choice
+        })
+    });
+    *choices = varied.collect();
+}
+
+impl CaseName {
+    const fn case(self) -> Case {
+        match self {
+            Self::EstablishedDnat => Case::EstablishedDnat,
+            Self::EstablishedMasquerade => Case::EstablishedMasquerade,
+            Self::New => Case::New,
+            Self::Pass => Case::Pass,
+            Self::SynFlood => Case::SynFlood,
+        }
+    }
+}
+
+impl FamilyName {
+    const fn family(self) -> Family {
+        match self {
+            Self::V4 => Family::Ipv4,
+            Self::V6 => Family::Ipv6,
         }
     }
 }
@@ -196,39 +298,85 @@ fn main() -> ExitCode {
         "bytes/conn."
     );
     let mut rows = Vec::new();
-    for (setup, [case, family, protocol, distribution]) in setups(&arguments) {
-        let measured = Measured::new(setup, arguments.rounds.max(1), arguments.packets.max(1));
-        let (least, most) = measured.range;
-        println!(
-            "{case:<24}{:>12}{family:>4}{protocol:>5}{:>6}{distribution:>9}{:>10.1}{:>17}{:>9.1}{:>10.1}{:>12.2}{:>12.1}",
-            setup.connections,
-            setup.burst,
-            measured.packet,
-            format!("({least:.1}-{most:.1})"),
-            measured.floor_one_line,
-            measured.floor_two_lines,
-            measured.packet / measured.floor_two_lines,
-            measured.bytes_per_connection,
-        );
-        rows.push(Row {
-            case,
-            connections: setup.connections,
-            family,
-            protocol,
-            burst: setup.burst,
-            distribution,
-            ns_per_packet: measured.packet,
-            floor_one_line_ns: measured.floor_one_line,
-            floor_two_lines_ns: measured.floor_two_lines,
-            bytes_per_connection: measured.bytes_per_connection,
-            peer: "portolan",
-        });
+    for choice in choices(&arguments) {
+        rows.push(measure(&choice, &arguments));
     }
+    #[cfg(feature = "peers")]
+    compare(&arguments, &mut rows);
     match arguments.json.map(|path| write(&path, &rows)) {
         None | Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(error)) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures a row, and prints it.
+fn measure(choice: &Choice, arguments: &Arguments) -> Row {
+    let setup = choice.setup(arguments.traffic);
+    let measured = Measured::new(setup, arguments.rounds.max(1), arguments.packets.max(1));
+    let [case, family] = [name(choice.case), name(choice.family)];
+    let [protocol, distribution] = [name(choice.protocol), name(choice.distribution)];
+    let (least, most) = measured.range;
+    println!(
+        "{case:<24}{:>12}{family:>4}{protocol:>5}{:>6}{distribution:>9}{:>10.1}{:>17}{:>9.1}{:>10.1}{:>12.2}{:>12.1}",
+        setup.connections,
+        setup.burst,
+        measured.packet,
+        format!("({least:.1}-{most:.1})"),
+        measured.floor_one_line,
+        measured.floor_two_lines,
+        measured.packet / measured.floor_two_lines,
+        measured.bytes_per_connection,
+    );
+    Row {
+        case,
+        connections: setup.connections,
+        family,
+        protocol: Some(protocol),
+        burst: Some(setup.burst),
+        distribution,
+        ns_per_packet: measured.packet,
+        floor_one_line_ns: Some(measured.floor_one_line),
+        floor_two_lines_ns: Some(measured.floor_two_lines),
+        bytes_per_connection: Some(measured.bytes_per_connection),
+        peer: "portolan",
+    }
+}
+
+/// Measures bare lookups in other crates' maps.
+#[cfg(feature = "peers")]
+fn compare(arguments: &Arguments, rows: &mut Vec<Row>) {
+    for &connections in &arguments.peers {
+        for &family in or(&arguments.families, FamilyName::value_variants()) {
+            for peer in portolan_benches::Peer::ALL {
+                let lookup = peer.lookup_nanos(
+                    family.family(),
+                    connections,
+                    arguments.rounds.max(1),
+                    arguments.packets.max(1),
+                );
+                println!(
+                    "{:<24}{connections:>12}{:>4}{:>30.1}",
+                    format!("lookup in {}", peer.name()),
+                    name(family),
+                    lookup
+                );
+                rows.push(Row {
+                    case: "lookup".to_owned(),
+                    connections,
+                    family: name(family),
+                    protocol: None,
+                    burst: None,
+                    distribution: name(DistributionName::Uniform),
+                    ns_per_packet: lookup,
+                    floor_one_line_ns: None,
+                    floor_two_lines_ns: None,
+                    bytes_per_connection: None,
+                    peer: peer.name(),
+                });
+            }
         }
     }
 }
