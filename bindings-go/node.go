@@ -31,6 +31,19 @@ func NewNode(config []byte) (*Node, error) {
 	return node, nil
 }
 
+// Reconfigure takes another description of the node, as NewNode does; everything is decided anew.
+func (n *Node) Reconfigure(config []byte) (rejections []Rejection, err error) {
+	err = n.handle.use(func(node *C.portolan_node) error {
+		var list *C.portolan_rejections
+		var said *C.portolan_error
+		bytes, size := text(config)
+		err := check(C.portolan_node_reconfigure(node, bytes, size, &list, &said), said)
+		rejections = taken(list)
+		return err
+	})
+	return rejections, err
+}
+
 // Apply creates or replaces objects: JSON or YAML, one, a list or several documents.
 func (n *Node) Apply(objects []byte) (rejections []Rejection, err error) {
 	err = n.handle.use(func(node *C.portolan_node) error {

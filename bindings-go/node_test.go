@@ -46,6 +46,34 @@ func TestChangesAreWhatWasDecidedAndThenWhatIsDifferent(t *testing.T) {
 	}
 }
 
+func TestANodeTakesAnotherDescription(t *testing.T) {
+	node := synced(t)
+	defer node.Close()
+	before, err := node.Changes(0)
+	must(t, err)
+	rejections, err := node.Reconfigure([]byte("{nodeName: n1, ips: [192.168.66.12], serviceCIDRs: [10.96.0.0/16]}"))
+	must(t, err)
+	if len(rejections) != 0 {
+		t.Errorf("%v", rejections)
+	}
+	after, err := node.Changes(before.To)
+	must(t, err)
+	for change := range after.All() {
+		if change.Kind != portolan.ChangeNode {
+			continue
+		}
+		if change.Node.MasqueradeIPv4 != netip.MustParseAddr("192.168.66.12") ||
+			!slices.Equal(change.Node.ServicePrefixes, []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")}) {
+			t.Errorf("%+v", change.Node)
+		}
+		if _, err := node.Reconfigure([]byte("{nodeName: ''}")); err == nil {
+			t.Error("a node without a name was taken")
+		}
+		return
+	}
+	t.Errorf("nothing changed: %+v", after)
+}
+
 func TestABatchIsOneGeneration(t *testing.T) {
 	node, err := portolan.NewNode([]byte(config))
 	must(t, err)

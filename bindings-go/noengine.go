@@ -50,6 +50,9 @@ func dropText(uint8) string { return "" }
 // NewNode returns ErrNoEngine.
 func NewNode([]byte) (*Node, error) { return nil, ErrNoEngine }
 
+// Reconfigure returns ErrNoEngine.
+func (*Node) Reconfigure([]byte) ([]Rejection, error) { return nil, ErrNoEngine }
+
 // Apply returns ErrNoEngine.
 func (*Node) Apply([]byte) ([]Rejection, error) { return nil, ErrNoEngine }
 
