@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
@@ -17,6 +18,7 @@ import (
 
 // Target is what a Follower feeds; a [portolan.Node] is one. Only the goroutine of Run calls it.
 type Target interface {
+	Reconfigure(description []byte) ([]portolan.Rejection, error)
 	Apply(objects []byte) ([]portolan.Rejection, error)
 	Delete(kind portolan.Kind, namespace, name string) error
 	Synced(kind portolan.Kind) error
@@ -32,9 +34,10 @@ type Batch struct {
 	Services, EndpointSlices int
 	// Queued is when the first of them arrived.
 	Queued time.Time
-	// Triggers are when what the EndpointSlices tell of happened, as their
-	// endpoints.kubernetes.io/last-change-trigger-time annotations say.
-	Triggers []time.Time
+	// Triggers are when what the EndpointSlices of a family tell of happened, as their
+	// endpoints.kubernetes.io/last-change-trigger-time annotations say. What happened before Run began is left out: how
+	// long that took says nothing of this process.
+	Triggers map[corev1.IPFamily][]time.Time
 }
 
 // Intervals between attempts to render, doubled from the first to the last.
@@ -54,6 +57,9 @@ type Follower struct {
 	recorder events.EventRecorder
 
 	wake chan struct{}
+
+	surroundings surroundings // Run's own
+	began        time.Time    // Run did
 
 	mutex   sync.Mutex
 	pending map[key]runtime.Object // nil: deleted
@@ -84,12 +90,13 @@ func WithRecorder(recorder events.EventRecorder) Option {
 // NewFollower makes a follower that feeds target.
 func NewFollower(target Target, options ...Option) *Follower {
 	follower := &Follower{
-		target:  target,
-		render:  func(context.Context, Batch) error { return nil },
-		logger:  logr.Discard(),
-		wake:    make(chan struct{}, 1),
-		pending: map[key]runtime.Object{},
-		listed:  map[portolan.Kind]cache.InformerSynced{},
+		target:       target,
+		render:       func(context.Context, Batch) error { return nil },
+		logger:       logr.Discard(),
+		wake:         make(chan struct{}, 1),
+		surroundings: surroundings{prefixes: map[string][]string{}},
+		pending:      map[key]runtime.Object{},
+		listed:       map[portolan.Kind]cache.InformerSynced{},
 	}
 	for _, option := range options {
 		option(follower)
@@ -119,10 +126,11 @@ func (f *Follower) Listed(kind portolan.Kind) {
 
 // Run feeds the node until ctx ends, and then returns nil. Nothing is applied before the first full lists.
 func (f *Follower) Run(ctx context.Context) error {
+	f.began = time.Now()
 	if !cache.WaitForCacheSync(ctx.Done(), f.haveListed) {
 		return nil
 	}
-	batch, err := f.drain()
+	batch, _, err := f.drain()
 	if err != nil {
 		return err
 	}
@@ -131,16 +139,18 @@ func (f *Follower) Run(ctx context.Context) error {
 			return fmt.Errorf("all of %s: %w", kindName(kind), err)
 		}
 	}
-	for {
-		if err := f.bringIntoForce(ctx, batch); err != nil {
-			return err
+	for anything := true; ; {
+		if anything {
+			if err := f.bringIntoForce(ctx, batch); err != nil {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-f.wake:
 		}
-		if batch, err = f.drain(); err != nil {
+		if batch, anything, err = f.drain(); err != nil {
 			return err
 		}
 	}
@@ -162,7 +172,7 @@ func (f *Follower) bringIntoForce(ctx context.Context, batch Batch) error {
 			return nil
 		case <-time.After(retry):
 		}
-		later, err := f.drain()
+		later, _, err := f.drain()
 		if err != nil {
 			return err
 		}
@@ -187,12 +197,15 @@ func (f *Follower) haveListed() bool {
 	return true
 }
 
+// kinds are those listed that the node knows.
 func (f *Follower) kinds() []portolan.Kind {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	var kinds []portolan.Kind
 	for kind := range f.listed {
-		kinds = append(kinds, kind)
+		if kind != KindServiceCIDR {
+			kinds = append(kinds, kind)
+		}
 	}
 	return kinds
 }
@@ -215,41 +228,62 @@ func (f *Follower) rouse() {
 	}
 }
 
-// drain applies everything that is pending: what is gone first, since what is new may take its addresses.
-func (f *Follower) drain() (Batch, error) {
+// drain applies everything that is pending, if there is anything: what is gone first, since what is new may take its
+// addresses.
+func (f *Follower) drain() (batch Batch, anything bool, err error) {
 	f.mutex.Lock()
 	pending := f.pending
-	batch := Batch{Queued: f.queued}
+	batch = Batch{Queued: f.queued, Triggers: map[corev1.IPFamily][]time.Time{}}
 	f.pending = map[key]runtime.Object{}
 	f.mutex.Unlock()
 
 	var list list
 	for key, object := range pending {
+		if f.surroundings.take(key, object) {
+			continue
+		}
 		batch.count(key.kind)
 		if object != nil {
 			list.add(key.kind, object)
-			batch.Triggers = append(batch.Triggers, trigger(object)...)
+			if family, at, told := trigger(object); told && at.After(f.began) {
+				batch.Triggers[family] = append(batch.Triggers[family], at)
+			}
 			continue
 		}
 		if err := f.target.Delete(key.kind, key.namespace, key.name); err != nil {
-			return batch, fmt.Errorf("deleting %s: %w", key, err)
+			return batch, true, fmt.Errorf("deleting %s: %w", key, err)
 		}
 	}
-	if list.empty() {
-		return batch, nil
+	if err := f.describe(); err != nil || list.empty() {
+		return batch, len(pending) > 0, err
 	}
 	text, err := list.encode()
 	if err != nil {
-		return batch, err
+		return batch, true, err
 	}
 	rejections, err := f.target.Apply(text)
 	if err != nil {
-		return batch, fmt.Errorf("applying %d objects: %w", len(list.Items), err)
+		return batch, true, fmt.Errorf("applying %d objects: %w", len(list.Items), err)
 	}
 	for _, rejection := range rejections {
 		f.report(pending, rejection)
 	}
-	return batch, nil
+	return batch, true, nil
+}
+
+// describe describes the node anew if what surrounds it gives another description.
+func (f *Follower) describe() error {
+	description, isNew, err := f.surroundings.description()
+	if err != nil {
+		f.logger.Error(err, "Not described anew")
+	}
+	if !isNew {
+		return nil
+	}
+	if _, err := f.target.Reconfigure(description); err != nil {
+		return fmt.Errorf("describing the node: %w", err)
+	}
+	return nil
 }
 
 func (b *Batch) count(kind portolan.Kind) {
@@ -265,7 +299,9 @@ func (b *Batch) count(kind portolan.Kind) {
 func (b Batch) and(later Batch) Batch {
 	b.Services += later.Services
 	b.EndpointSlices += later.EndpointSlices
-	b.Triggers = append(b.Triggers, later.Triggers...)
+	for family, triggers := range later.Triggers {
+		b.Triggers[family] = append(b.Triggers[family], triggers...)
+	}
 	return b
 }
 

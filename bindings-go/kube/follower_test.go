@@ -15,6 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -22,7 +23,7 @@ import (
 
 	portolan "github.com/portolan/portolan/bindings-go"
 	"github.com/portolan/portolan/bindings-go/kube"
-	"github.com/portolan/portolan/bindings-go/kube/internal/apiserver"
+	"github.com/portolan/portolan/bindings-go/kube/apiserver"
 )
 
 // patience bounds every wait of these tests.
@@ -35,10 +36,25 @@ type told struct {
 	synced  []portolan.Kind
 	applies int
 	reject  map[string]portolan.Rejection
+	// described is every description there was.
+	described []string
 }
 
 func newTold() *told {
 	return &told{objects: map[string]string{}, reject: map[string]portolan.Rejection{}}
+}
+
+func (t *told) Reconfigure(description []byte) ([]portolan.Rejection, error) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.described = append(t.described, string(description))
+	return nil, nil
+}
+
+func (t *told) descriptions() []string {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	return slices.Clone(t.described)
 }
 
 func (t *told) Apply(text []byte) ([]portolan.Rejection, error) {
@@ -129,11 +145,14 @@ func follow(t *testing.T, server *apiserver.Server, target *told, options ...kub
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := informers.WatchServiceCIDRs(ctx, client); err != nil {
+		t.Fatal(err)
+	}
 	follower := kube.NewFollower(target, options...)
 	if err := informers.Feed(follower); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	informers.Start(ctx.Done())
 	go func() { ended <- follower.Run(ctx) }()
@@ -208,6 +227,92 @@ func TestNothingIsRenderedBeforeTheFirstFullLists(t *testing.T) {
 	batch := <-rendered
 	if batch.Services != 1 || batch.EndpointSlices != 1 || len(target.synced) != 2 || target.applies != 1 {
 		t.Errorf("batch %+v, synced %v, %d applies", batch, target.synced, target.applies)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// describe is a description of a Node's zone and the ServiceCIDRs.
+func describe(node *corev1.Node, serviceCIDRs []string) ([]byte, error) {
+	if node == nil {
+		return nil, errors.New("no Node")
+	}
+	return fmt.Appendf(nil, "%s %v", node.Labels[corev1.LabelTopologyZone], serviceCIDRs), nil
+}
+
+func TestTheNodeIsDescribedAnewByItsObjectAndServiceCIDRs(t *testing.T) {
+	server := newServer(t)
+	inZone := func(zone string, taints ...corev1.Taint) *corev1.Node {
+		return &corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: "node-1", Labels: map[string]string{corev1.LabelTopologyZone: zone}},
+			Spec:       corev1.NodeSpec{Taints: taints},
+		}
+	}
+	cidr := func(name string, prefixes ...string) *networkingv1.ServiceCIDR {
+		return &networkingv1.ServiceCIDR{
+			ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: prefixes},
+		}
+	}
+	server.Put(inZone("a"))
+	server.Put(cidr("kubernetes", "fd00:96::/112", "10.96.0.0/16"))
+	c := follow(t, server, newTold(), kube.WithDescription(describe))
+	expect := func(what string, want ...string) {
+		t.Helper()
+		eventually(t, what, func() bool { return slices.Equal(c.target.descriptions(), want) })
+	}
+	first := "a [10.96.0.0/16 fd00:96::/112]"
+	expect("the first lists", first)
+	// A change that gives the same description is none, as heartbeats are; a Node that is gone leaves things as they are.
+	server.Put(inZone("a", corev1.Taint{Key: "k"}))
+	server.Put(cidr("more", "10.97.0.0/16"))
+	second := "a [10.96.0.0/16 10.97.0.0/16 fd00:96::/112]"
+	expect("another ServiceCIDR", first, second)
+	server.Delete(inZone("a"))
+	server.Delete(cidr("more"))
+	server.Put(inZone("b"))
+	third := "b [10.96.0.0/16 fd00:96::/112]"
+	eventually(t, "the end", func() bool { return c.target.descriptions()[len(c.target.descriptions())-1] == third })
+	if objects := c.target.snapshot(); len(objects) != 0 {
+		t.Errorf("what only the description reads was applied: %v", objects)
+	}
+}
+
+func TestAClusterWithoutServiceCIDRsIsFollowedWithoutThem(t *testing.T) {
+	server := newServer(t)
+	server.Forbid("/apis/networking.k8s.io/v1/servicecidrs")
+	server.Put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}})
+	c := follow(t, server, newTold(), kube.WithDescription(describe))
+	eventually(t, "the first lists", func() bool { return slices.Equal(c.target.descriptions(), []string{" []"}) })
+}
+
+func TestWhatHappenedBeforeTheFollowerBeganIsNotATrigger(t *testing.T) {
+	batches := make(chan kube.Batch, 8)
+	follower := kube.NewFollower(newTold(), kube.WithRender(func(_ context.Context, batch kube.Batch) error {
+		batches <- batch
+		return nil
+	}))
+	at := func(name string, trigger time.Time) *discoveryv1.EndpointSlice {
+		told := slice(name, "web", "10.0.0.1")
+		told.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: trigger.Format(time.RFC3339Nano)}
+		return told
+	}
+	handler := follower.Handler(portolan.KindEndpointSlice)
+	handler.OnAdd(at("old", time.Now().Add(-time.Hour)), true)
+	follower.Listed(portolan.KindService)
+	follower.Listed(portolan.KindEndpointSlice)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- follower.Run(ctx) }()
+	if first := <-batches; first.EndpointSlices != 1 || len(first.Triggers) != 0 {
+		t.Errorf("the first lists: %+v", first)
+	}
+	now := time.Now()
+	handler.OnAdd(at("new", now), false)
+	second := <-batches
+	if ofIPv4 := second.Triggers[corev1.IPv4Protocol]; len(second.Triggers) != 1 || len(ofIPv4) != 1 || !ofIPv4[0].Equal(now) {
+		t.Errorf("a change: %+v", second)
 	}
 	cancel()
 	if err := <-ended; err != nil {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
@@ -65,15 +66,12 @@ func (f *Follower) keyOf(kind portolan.Kind, object any) (key, bool) {
 	return key{kind, accessor.GetNamespace(), accessor.GetName()}, true
 }
 
-// trigger is when what an object tells of happened, if it says so.
-func trigger(object runtime.Object) []time.Time {
-	accessor, err := meta.Accessor(object)
-	if err != nil {
-		return nil
+// trigger is when what an EndpointSlice tells of happened, if it says so.
+func trigger(object runtime.Object) (family corev1.IPFamily, at time.Time, told bool) {
+	slice, ok := object.(*discoveryv1.EndpointSlice)
+	if !ok {
+		return "", at, false
 	}
-	at, err := time.Parse(time.RFC3339Nano, accessor.GetAnnotations()[corev1.EndpointsLastChangeTriggerTime])
-	if err != nil {
-		return nil
-	}
-	return []time.Time{at}
+	at, err := time.Parse(time.RFC3339Nano, slice.Annotations[corev1.EndpointsLastChangeTriggerTime])
+	return corev1.IPFamily(slice.AddressType), at, err == nil
 }

@@ -1,10 +1,13 @@
 package kube
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -19,11 +22,12 @@ import (
 // LabelServiceProxyName chooses the proxy that serves a Service.
 const LabelServiceProxyName = "service.kubernetes.io/service-proxy-name"
 
-// Informers watch what kube-proxy watches: Services and EndpointSlices that are this proxy's and not headless, and the
-// node itself.
+// Informers watch what kube-proxy watches: Services and EndpointSlices that are this proxy's and not headless, the
+// node itself and, if asked to, ServiceCIDRs.
 type Informers struct {
 	services informers.SharedInformerFactory
 	node     informers.SharedInformerFactory
+	all      informers.SharedInformerFactory
 
 	followed map[portolan.Kind]cache.SharedIndexInformer
 }
@@ -46,11 +50,26 @@ func NewInformers(client kubernetes.Interface, nodeName, proxyName string, resyn
 			options.FieldSelector = fields.OneTermEqualSelector("metadata.name", nodeName).String()
 		}),
 		informers.WithTransform(withoutManagedFields))
-	return &Informers{services, node, map[portolan.Kind]cache.SharedIndexInformer{
+	all := informers.NewSharedInformerFactoryWithOptions(client, resync, informers.WithTransform(withoutManagedFields))
+	return &Informers{services, node, all, map[portolan.Kind]cache.SharedIndexInformer{
 		portolan.KindService:       services.Core().V1().Services().Informer(),
 		portolan.KindEndpointSlice: services.Discovery().V1().EndpointSlices().Informer(),
 		portolan.KindNode:          node.Core().V1().Nodes().Informer(),
 	}}, nil
+}
+
+// WatchServiceCIDRs has ServiceCIDRs watched too, if the API server has them and lets this client read them: clusters of
+// before 1.33 need not. To be called before Feed. It asks the API server once.
+func (i *Informers) WatchServiceCIDRs(ctx context.Context, client kubernetes.Interface) error {
+	_, err := client.NetworkingV1().ServiceCIDRs().List(ctx, metav1.ListOptions{Limit: 1})
+	switch {
+	case err == nil:
+		i.followed[KindServiceCIDR] = i.all.Networking().V1().ServiceCIDRs().Informer()
+		return nil
+	case apierrors.IsNotFound(err), apierrors.IsForbidden(err), apierrors.IsMethodNotSupported(err):
+		return nil
+	}
+	return fmt.Errorf("asking for ServiceCIDRs: %w", err)
 }
 
 // Feed has follower take everything that is watched.
@@ -70,12 +89,14 @@ func (i *Informers) Informer(kind portolan.Kind) cache.SharedIndexInformer { ret
 func (i *Informers) Start(stop <-chan struct{}) {
 	i.services.Start(stop)
 	i.node.Start(stop)
+	i.all.Start(stop)
 }
 
 // Shutdown waits until the watches have ended.
 func (i *Informers) Shutdown() {
 	i.services.Shutdown()
 	i.node.Shutdown()
+	i.all.Shutdown()
 }
 
 // proxied selects this proxy's objects, headless ones left out (KEP-2447, and kube-proxy's own watches).
@@ -104,6 +125,7 @@ func withoutManagedFields(object any) (any, error) {
 		object.ManagedFields = nil
 	case *corev1.Node:
 		object.ManagedFields = nil
+		object.Status.Images = nil // the greater part of a Node
 	}
 	return object, nil
 }

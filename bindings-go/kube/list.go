@@ -121,6 +121,8 @@ func kindName(kind portolan.Kind) string {
 		return "Endpoints"
 	case portolan.KindNode:
 		return "Node"
+	case KindServiceCIDR:
+		return "ServiceCIDR"
 	}
 	return fmt.Sprintf("kind %d", kind)
 }
