@@ -1,0 +1,129 @@
+// Command portolan-proxy is a kube-proxy: its flags, configuration file, ports, probes, metrics and Events, with
+// Portolan's nftables, or its dataplane in this process, behind them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	componentmetrics "k8s.io/component-base/metrics"
+	"k8s.io/klog/v2"
+
+	portolan "github.com/portolan/portolan/bindings-go"
+	"github.com/portolan/portolan/bindings-go/cmd/portolan-proxy/config"
+	"github.com/portolan/portolan/bindings-go/cmd/portolan-proxy/metrics"
+	"github.com/portolan/portolan/bindings-go/cmd/portolan-proxy/proxy"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		klog.Flush()
+		fmt.Fprintln(os.Stderr, "portolan-proxy:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, arguments []string) error {
+	flags := pflag.NewFlagSet("portolan-proxy", pflag.ContinueOnError)
+	options := config.NewOptions(flags)
+	if err := flags.Parse(arguments); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	if options.Version {
+		version, err := portolan.Version()
+		fmt.Println("portolan-proxy", version)
+		return err
+	}
+	configuration, warnings, err := options.Complete()
+	if err != nil {
+		return err
+	}
+	if options.WriteConfigTo != "" {
+		return config.Write(options.WriteConfigTo, configuration)
+	}
+	gates, _, err := config.Gates(configuration)
+	if err != nil {
+		return err
+	}
+	if err := logsapi.ValidateAndApply(&configuration.Logging, gates); err != nil {
+		return err
+	}
+	for _, warning := range warnings {
+		klog.Background().Info("Configuration", "warning", warning)
+	}
+	if options.Cleanup {
+		return proxy.Cleanup(ctx, klog.Background())
+	}
+	proxy.Sysctls{Root: "/proc/sys", Logger: klog.Background()}.Apply(configuration)
+	if options.InitOnly {
+		return nil
+	}
+	return serve(ctx, options, configuration)
+}
+
+func serve(ctx context.Context, options *config.Options, configuration *config.Configuration) error {
+	client, err := connect(options, configuration)
+	if err != nil {
+		return err
+	}
+	if score := configuration.OOMScoreAdj; score != nil {
+		if err := os.WriteFile("/proc/self/oom_score_adj", fmt.Append(nil, *score), 0o644); err != nil {
+			klog.Background().V(2).Info("Cannot set oom_score_adj", "error", err)
+		}
+	}
+	if configuration.ShowHiddenMetricsForVersion != "" {
+		componentmetrics.SetShowHidden()
+	}
+	metrics.Register()
+	// An edited file means an edited ConfigMap: whoever supervises us starts us with it.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if options.File != "" {
+		go proxy.WatchFile(ctx, options.File, cancel)
+	}
+	served := proxy.New(configuration, client, proxy.Open)
+	served.ShowFlags(options.Flags())
+	if err := served.Run(ctx); err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, proxy.ErrFileChanged) {
+		return cause
+	}
+	return nil
+}
+
+func connect(options *config.Options, c *config.Configuration) (kubernetes.Interface, error) {
+	connection := c.ClientConnection
+	var to *rest.Config
+	var err error
+	if connection.Kubeconfig == "" && options.Master == "" {
+		klog.Background().Info("Neither --kubeconfig nor --master: in-cluster")
+		to, err = rest.InClusterConfig()
+	} else {
+		to, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+			&clientcmd.ClientConfigLoadingRules{ExplicitPath: connection.Kubeconfig},
+			&clientcmd.ConfigOverrides{ClusterInfo: clientcmdapi.Cluster{Server: options.Master}},
+		).ClientConfig()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("clientConnection.kubeconfig: %w", err)
+	}
+	to.AcceptContentTypes, to.ContentType = connection.AcceptContentTypes, connection.ContentType
+	to.QPS, to.Burst = connection.QPS, int(connection.Burst)
+	return kubernetes.NewForConfig(to)
+}
