@@ -102,6 +102,16 @@ pub(crate) const MUSL_GCC: Tool = Tool {
     package: "musl-tools",
 };
 
+/// `iptables`: whose chains a kube-proxy has left behind.
+pub(crate) const IPTABLES: Tool = Tool {
+    program: "iptables",
+    package: "iptables",
+};
+/// `prometheus`: evaluates what boards and alerts ask of metrics.
+pub(crate) const PROMETHEUS: Tool = Tool {
+    program: "prometheus",
+    package: "prometheus",
+};
 /// `strace`: makes system calls fail.
 pub(crate) const STRACE: Tool = Tool {
     program: "strace",

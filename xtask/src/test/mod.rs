@@ -55,6 +55,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         packages::PKG_CONFIG,
         packages::CMAKE,
         packages::MUSL_GCC,
+        packages::IPTABLES,
+        packages::PROMETHEUS,
     ] {
         if let Err(error) = packages::require(&[tool]) {
             println!("going on without {tool}: {error:#}");

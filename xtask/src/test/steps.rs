@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::count::Reader;
 use super::step::Step;
-use crate::packages::{self, OBJDUMP, PKG_CONFIG, Tool, VALGRIND};
+use crate::packages::{self, IPTABLES, OBJDUMP, PKG_CONFIG, PROMETHEUS, Tool, VALGRIND};
 use crate::{process, workspace};
 
 /// Each set of features is held to the lints by itself: features add, they never change behaviour.
@@ -21,6 +21,9 @@ const GO_MODULE: &str = "bindings-go";
 
 /// The adapter to client-go, a module of its own: the first one depends on nothing.
 const KUBE_MODULE: &str = "bindings-go/kube";
+
+/// The kube-proxy made of both, a module of its own too.
+const PROXY_MODULE: &str = "bindings-go/cmd/portolan-proxy";
 
 /// Where its metrics are: a module of its own, so that the other depends on nothing.
 const GO_METRICS: &str = "bindings-go/prometheus";
@@ -167,6 +170,27 @@ fn go() -> Vec<Step> {
         installed(go("go test, library of the system", &of_system, Reader::Go)),
         kube("go vet, kube", &["vet", "./..."], Reader::Whole),
         kube("go test, kube", &test, Reader::Go),
+    ]
+    .into_iter()
+    .chain(proxy())
+    .collect()
+}
+
+/// The kube-proxy in Go: its parts, and the whole program on a node of its own, between an API server and curl.
+fn proxy() -> [Step; 3] {
+    let go = |name: &str, arguments: &[&str], reader| {
+        Step::new(name, "go", arguments, reader).within(PROXY_MODULE)
+    };
+    let test = ["test", "-count=1", "-v"];
+    let parts = [&test[..], &["./config", "./metrics", "./proxy"]].concat();
+    let whole = [&test[..], &["./cluster"]].concat();
+    let lacking = [IPTABLES, PROMETHEUS].into_iter().find_map(tool_missing);
+    let not_root = (!packages::is_root()).then(|| "network namespaces need root".to_owned());
+    [
+        go("go vet, portolan-proxy", &["vet", "./..."], Reader::Whole),
+        go("go test, portolan-proxy", &parts, Reader::Go),
+        go("go test, portolan-proxy in a cluster", &whole, Reader::Go)
+            .skip_because(not_root.or(lacking)),
     ]
 }
 
