@@ -35,7 +35,7 @@ enum Step {
     Answer {
         nth: usize,
     },
-    /// The client of the n-th connection resets it, exactly.
+    /// The client of the n-th connection resets it, exactly; one that was never answered is forgotten.
     Close {
         nth: usize,
     },
@@ -347,6 +347,10 @@ impl Model {
             known.reply.reverse()
         );
         let now = self.now;
+        if !known.answered {
+            self.known.remove(&original);
+            return;
+        }
         let entry = self.known.get_mut(&original).expect("alive");
         entry.closed = true;
         entry.deadline = now + 10;

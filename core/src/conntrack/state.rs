@@ -139,6 +139,8 @@ pub enum Step {
     Ignore,
     /// The connection is over and this packet opens a new one of the same tuple.
     Reopen,
+    /// The packet is translated, and nothing is left of the connection.
+    End,
     /// No such packet can belong to the connection in this state: dropped (`InvalidTransport`).
     Invalid,
 }

@@ -438,7 +438,8 @@ fn in_window(old: u8, segment: &TcpSegment, ends: Ends, windows: Windows) -> boo
 }
 
 /// A RST closes if its sequence number is exactly what the receiver expects next, or follows directly on what
-/// this side sent last, or, answering a SYN, if it acknowledges that SYN.
+/// this side sent last, or, answering a SYN, if it acknowledges that SYN. A connection that was never answered
+/// otherwise is forgotten at once (`nf_conntrack_tcp_packet`, where `IPS_SEEN_REPLY` is not set).
 fn reset(state: State, old: u8, segment: &TcpSegment, ends: Ends, timeouts: &TimeoutTicks) -> Step {
     let expected = ends.peer_known && segment.sequence == ends.peer_ack;
     let follows = ends.own_known && segment.sequence == ends.own_end;
@@ -447,6 +448,9 @@ fn reset(state: State, old: u8, segment: &TcpSegment, ends: Ends, timeouts: &Tim
         && segment.acknowledgment == ends.peer_end;
     if !(expected || follows || answers_syn) {
         return Step::Ignore;
+    }
+    if !state.seen_reply() {
+        return Step::End;
     }
     Step::Advance(Progress {
         state: state.with_protocol_state(is::CLOSE),

@@ -187,6 +187,9 @@ impl Burst<'_> {
         };
         match connections.advance(hit, &transport, self.now)? {
             Step::Advance(_) | Step::Ignore => Some(self.translate(subject, hit, 0, tag)),
+            Step::End => connections
+                .close(*hit)
+                .then(|| self.translate(subject, hit, 0, tag)),
             Step::Invalid => Some(Outcome::dropped(DropReason::InvalidTransport)),
             Step::Reopen => {
                 connections.close(*hit);
