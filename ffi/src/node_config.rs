@@ -151,6 +151,7 @@ impl portolan_node_config {
                 "config.scheduler",
             )?,
             proxy_name: proxy_name.map(str::to_owned),
+            ..NodeConfig::default()
         })
     }
 }

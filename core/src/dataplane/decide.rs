@@ -3,7 +3,7 @@
 
 use super::shared::{Shared, Tracked};
 use crate::conntrack::EndpointLife;
-use crate::net::{DropReason, EndpointId, ServiceId, Tuple};
+use crate::net::{Arrival, DropReason, EndpointId, ServiceId, Tuple};
 use crate::packet::Headers;
 use crate::service::{Draw, FrontendRef, Lookup, Selection, SourceClass, Table};
 
@@ -42,6 +42,18 @@ pub(super) enum Decision<A> {
     Open(Choice<A>),
 }
 
+/// A first packet, and what its connection's way depends on beside the tables.
+#[derive(Debug)]
+pub(super) struct First<'packet, A> {
+    pub(super) headers: &'packet Headers<A>,
+    /// By what it entered.
+    pub(super) arrival: Arrival,
+    /// Ticks.
+    pub(super) now: u32,
+    /// Chooses where nothing else does.
+    pub(super) random: u64,
+}
+
 /// An endpoint chosen for a new connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Choice<A> {
@@ -75,10 +87,8 @@ pub(super) fn destination<A: Tracked>(table: &Table, tuple: &Tuple<A>) -> Lookup
 pub(super) fn decide<A: Tracked, T: Tracer>(
     table: &Table,
     shared: &Shared,
-    headers: &Headers<A>,
+    first: &First<'_, A>,
     found: Lookup,
-    now: u32,
-    random: u64,
     tracer: &mut T,
 ) -> Decision<A> {
     match found {
@@ -87,7 +97,7 @@ pub(super) fn decide<A: Tracked, T: Tracer>(
         Lookup::Unallocated => Decision::Drop(DropReason::UnallocatedAddress, None),
         Lookup::Frontend(frontend) => {
             tracer.note(Note::Frontend(frontend));
-            choose(table, shared, headers, frontend, now, random, tracer)
+            choose(table, shared, first, frontend, tracer)
         }
     }
 }
@@ -96,21 +106,19 @@ pub(super) fn decide<A: Tracked, T: Tracer>(
 fn choose<A: Tracked, T: Tracer>(
     table: &Table,
     shared: &Shared,
-    headers: &Headers<A>,
+    first: &First<'_, A>,
     frontend: FrontendRef,
-    now: u32,
-    random: u64,
     tracer: &mut T,
 ) -> Decision<A> {
-    let tuple = &headers.tuple;
+    let (tuple, now, random) = (&first.headers.tuple, first.now, first.random);
     let Some(entry) = table.frontend(frontend) else {
         return Decision::Pass;
     };
     let service = entry.service();
-    if headers.martian() {
+    if first.headers.martian() {
         return Decision::Drop(DropReason::MartianAddress, Some(service));
     }
-    let class = table.classify(tuple.source);
+    let class = table.classify(tuple.source, first.arrival);
     tracer.note(Note::Class(class));
     let affinity_seconds = table.affinity(service);
     let kept = affinity_seconds.and_then(|_| kept(shared, service, tuple, now));

@@ -1,12 +1,12 @@
 //! One packet of a burst: where it lies, what came of it. Plain integers, so that C and Go fill it directly.
 
-use crate::net::{DropReason, Verdict};
+use crate::net::{Arrival, DropReason, Verdict};
 use crate::packet::Offload;
 
 /// One packet of a burst, inside one contiguous buffer of frames.
 ///
-/// The host fills `offset`, `len`, `capacity`, `ingress_tag` and `offload`; the worker writes the rest. There
-/// are no pointers inside: a Go host pays 33 ns a packet for descriptors that point and 1.5 ns for offsets.
+/// The host fills `offset`, `len`, `capacity`, `ingress_tag` and `offload`, and may say in `flags` that a pod's
+/// interface delivered the packet; the worker writes the rest. There are no pointers inside: a Go host pays 33 ns a packet for descriptors that point and 1.5 ns for offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Descriptor {
@@ -20,7 +20,7 @@ pub struct Descriptor {
     pub verdict: u8,
     /// Out: a [`DropReason`] as a number, 0 if the packet was not dropped. See [`Descriptor::drop_reason`].
     pub reason: u8,
-    /// Out: bits of [`descriptor_flags`].
+    /// In: [`descriptor_flags::FROM_POD`] or 0. Out: the other bits of [`descriptor_flags`].
     pub flags: u16,
     /// In: the host's own tag of where the packet came from. Never read, left as it is.
     pub ingress_tag: u64,
@@ -43,6 +43,9 @@ pub mod descriptor_flags {
     pub const LOCAL_ENDPOINT: u16 = 8;
     /// The packet is an ICMP error about a connection.
     pub const RELATED: u16 = 16;
+    /// In: the packet entered by a pod's interface. Read for the first packet of a connection, on a node that tells
+    /// pods by their interfaces ([`crate::service::NodeSpec::pod_interface`]); of no consequence elsewhere.
+    pub const FROM_POD: u16 = 1 << 15;
 }
 
 impl Descriptor {
@@ -67,6 +70,17 @@ impl Descriptor {
                 checksum_offset: 0,
                 reserved: 0,
             },
+        }
+    }
+
+    /// By what the packet entered, before its burst is processed.
+    #[inline]
+    #[must_use]
+    pub const fn arrival(&self) -> Arrival {
+        if self.flags & descriptor_flags::FROM_POD != 0 {
+            Arrival::PodInterface
+        } else {
+            Arrival::Elsewhere
         }
     }
 

@@ -1,12 +1,12 @@
 //! Why a packet would go where it would go: the decision of [`super::decide`], with a tracer that listens.
 
 use super::MidStream;
-use super::decide::{Decision, Note, Tracer, decide, destination};
+use super::decide::{Decision, First, Note, Tracer, decide, destination};
 use super::path::transport;
 use super::shared::{Shared, Tracked, cut_with_endpoint};
 use crate::conntrack::EndpointLife;
 use crate::net::{
-    Direction, DropReason, EndpointId, Generation, Instant, ServiceId, Tuple, Verdict,
+    Arrival, Direction, DropReason, EndpointId, Generation, Instant, ServiceId, Tuple, Verdict,
 };
 use crate::packet::{Headers, Kind, Offload, Parsed, parse};
 use crate::service::{EndpointSet, FrontendKind, FrontendRef, SourceClass, Table};
@@ -104,27 +104,48 @@ pub(super) fn explain(
     shared: &Shared,
     generation: Generation,
     now: Instant,
-    packet: &[u8],
+    (packet, arrival): (&[u8], Arrival),
 ) -> Explanation {
+    let asked = Asked {
+        table,
+        shared,
+        generation,
+        now: now.ticks(),
+        packet,
+        arrival,
+    };
     match parse(packet, &Offload::default()) {
         Parsed::NotOurs => Explanation::new(generation, Verdict::Pass),
         Parsed::Malformed(reason) => Explanation {
             reason: Some(reason),
             ..Explanation::new(generation, Verdict::Drop)
         },
-        Parsed::Ipv4(headers) => headed(table, shared, generation, now.ticks(), packet, &headers),
-        Parsed::Ipv6(headers) => headed(table, shared, generation, now.ticks(), packet, &headers),
+        Parsed::Ipv4(headers) => headed(&asked, &headers),
+        Parsed::Ipv6(headers) => headed(&asked, &headers),
     }
 }
 
-fn headed<A: Tracked>(
-    table: &Table,
-    shared: &Shared,
+/// A packet that is asked about, and who is asked.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    table: &'a Table,
+    shared: &'a Shared,
     generation: Generation,
+    /// Ticks.
     now: u32,
-    packet: &[u8],
-    headers: &Headers<A>,
-) -> Explanation {
+    packet: &'a [u8],
+    arrival: Arrival,
+}
+
+fn headed<A: Tracked>(asked: &Asked<'_>, headers: &Headers<A>) -> Explanation {
+    let Asked {
+        table,
+        shared,
+        generation,
+        now,
+        packet,
+        arrival,
+    } = *asked;
     let base = Explanation {
         tuple: Some(headers.tuple.to_ip()),
         ..Explanation::new(generation, Verdict::Pass)
@@ -156,9 +177,14 @@ fn headed<A: Tracked>(
         return base;
     }
     let mut notes = Notes::default();
-    let random = table.hash(tuple.source, tuple.source_port, tuple.protocol);
+    let first = First {
+        headers,
+        arrival,
+        now,
+        random: table.hash(tuple.source, tuple.source_port, tuple.protocol),
+    };
     let found = destination(table, &tuple);
-    let decision = decide(table, shared, headers, found, now, random, &mut notes);
+    let decision = decide(table, shared, &first, found, &mut notes);
     let picked_up = shared.options.mid_stream == MidStream::PickUp;
     let opens = transport(packet, headers).is_some_and(|transport| transport.opens(picked_up));
     describe(table, base, &tuple, decision, &notes, opens)

@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::stats::{ServiceStats, Stats, Usage};
 use super::worker::Worker;
 use crate::conntrack::Connection;
-use crate::net::{EndpointId, Generation, Instant, ServiceId};
+use crate::net::{Arrival, EndpointId, Generation, Instant, ServiceId};
 use crate::service::{ApplyError, Edit, Effects, Ended, NewTableError, Table};
 use crate::sync::{self, Load};
 use crate::table::hash::next_seed;
@@ -342,7 +342,14 @@ impl Dataplane {
     /// the choice is random, the one shown is one of [`Explanation::choices`].
     #[must_use]
     pub fn explain(&self, now: Instant, packet: &[u8]) -> Explanation {
+        self.explain_from(now, packet, Arrival::Elsewhere)
+    }
+
+    /// The same, of a packet of which its host says by what it entered.
+    #[must_use]
+    pub fn explain_from(&self, now: Instant, packet: &[u8], arrival: Arrival) -> Explanation {
         let table = self.published.current();
-        explain::explain(table, &self.shared, self.generation(), now, packet)
+        let asked = (packet, arrival);
+        explain::explain(table, &self.shared, self.generation(), now, asked)
     }
 }

@@ -5,6 +5,7 @@ use super::decide::{Decision, destination};
 use super::descriptor::Descriptor;
 use super::path::Burst;
 use super::shared::Tracked;
+use crate::net::Arrival;
 use crate::packet::{PlainHeaders, plain_ipv4, plain_ipv6};
 use crate::service::Lookup;
 use crate::table::{Entry, Home};
@@ -126,10 +127,11 @@ impl Burst<'_> {
         let headers = lane.headers.headers();
         lane.decision = match destination(self.table, &headers.tuple) {
             Lookup::None => Some(Decision::Pass),
-            // What a choice rests on may change by what is opened until the packet's turn comes.
+            // What a choice rests on may change by what is opened until the packet's turn comes, or lies in its
+            // descriptor.
             Lookup::Frontend(frontend) if !self.table.chooses_blindly(frontend) => None,
             found @ (Lookup::Frontend(_) | Lookup::Rejected | Lookup::Unallocated) => {
-                Some(self.decide(&headers, found))
+                Some(self.decide(&headers, Arrival::Elsewhere, found))
             }
         };
     }

@@ -1,6 +1,6 @@
 //! One packet's way: a known connection, a new one, an ICMP error about one, or a later fragment.
 
-use super::decide::{Choice, Decision, decide, destination};
+use super::decide::{Choice, Decision, First, decide, destination};
 use super::descriptor::descriptor_flags;
 use super::endpoint_counters::EndpointCounters;
 use super::opened::Opened;
@@ -10,7 +10,9 @@ use super::{EndedTcp, MidStream};
 use crate::conntrack::{
     EndpointLife, Followed, FragmentKey, Hit, OpenError, Opening, Step, Transport,
 };
-use crate::net::{Direction, DropReason, Protocol, ServiceId, TICKS_PER_SECOND, Tuple, Verdict};
+use crate::net::{
+    Arrival, Direction, DropReason, Protocol, ServiceId, TICKS_PER_SECOND, Tuple, Verdict,
+};
 use crate::packet::{
     ErrorRewrite, Headers, Kind, Offload, Rewrite, SctpChunk, TcpSegment, echo_reply,
     port_unreachable, rewrite, rewrite_error, tcp_flags, tcp_reset,
@@ -46,6 +48,7 @@ pub(super) struct Subject<'packet, A> {
     pub(super) len: usize,
     pub(super) headers: &'packet Headers<A>,
     pub(super) offload: &'packet Offload,
+    pub(super) arrival: Arrival,
     pub(super) hash: u64,
     /// What was decided when the index named no connection of this hash.
     pub(super) decision: &'packet mut Option<Decision<A>>,
@@ -251,18 +254,16 @@ impl Burst<'_> {
     pub(super) fn decide<A: Tracked>(
         &mut self,
         headers: &Headers<A>,
+        arrival: Arrival,
         found: Lookup,
     ) -> Decision<A> {
-        let random = next_seed(self.random);
-        let decision = decide(
-            self.table,
-            self.shared,
+        let first = First {
             headers,
-            found,
-            self.now,
-            random,
-            &mut (),
-        );
+            arrival,
+            now: self.now,
+            random: next_seed(self.random),
+        };
+        let decision = decide(self.table, self.shared, &first, found, &mut ());
         if let Decision::Open(choice) = &decision {
             A::connections(self.shared).ask_for_reply(&self.opening(headers, choice));
         }
@@ -291,7 +292,10 @@ impl Burst<'_> {
         let headers = subject.headers;
         let decision = match subject.decision.take() {
             Some(decision) => decision,
-            None => self.decide(headers, destination(self.table, &headers.tuple)),
+            None => {
+                let found = destination(self.table, &headers.tuple);
+                self.decide(headers, subject.arrival, found)
+            }
         };
         match decision {
             Decision::Pass => {

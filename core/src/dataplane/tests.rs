@@ -86,6 +86,7 @@ impl Rig {
             service_prefixes: vec![prefix("10.96.0.0/16"), prefix("fd96::/112")],
             masquerade_ipv4: "192.168.66.11".parse().ok(),
             masquerade_ipv6: "fd66::11".parse().ok(),
+            ..NodeSpec::default()
         })];
         for (id, spec) in (0..).zip(services) {
             edits.push(Edit::Put(ServiceId(id), Arc::new(spec)));

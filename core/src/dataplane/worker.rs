@@ -227,6 +227,7 @@ fn follow<A: Tracked>(
         len: descriptor.len as usize,
         headers,
         offload: &descriptor.offload,
+        arrival: descriptor.arrival(),
         hash,
         decision,
     })

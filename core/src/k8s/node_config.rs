@@ -8,7 +8,7 @@ use super::parts::{self, Use};
 use super::{item, scheduling, yaml};
 use crate::model::Rejection;
 use crate::net::Prefix;
-use crate::plan::{LocalDetector, NodeConfig, NodePortAddresses};
+use crate::plan::{LocalDetector, NodeConfig, NodePortAddresses, OtherProxies};
 use crate::service::Schedule;
 use alloc::format;
 use alloc::string::String;
@@ -38,9 +38,16 @@ pub struct NodeDescription {
     #[serde(default, rename = "clusterCIDRs")]
     pub cluster_cidrs: Vec<String>,
     /// `ClusterCIDR` (the default): a source inside `clusterCIDRs` is a pod; `NodeCIDR`: one inside `podCIDRs` is;
-    /// `None`: there is no way to tell.
+    /// `BridgeInterface`: what enters by `bridgeInterface` comes from pods; `InterfaceNamePrefix`: what enters by an
+    /// interface whose name begins with `interfaceNamePrefix` does; `None`: there is no way to tell.
     #[serde(default)]
     pub detect_local: Option<String>,
+    /// With `detectLocal: BridgeInterface`: the bridge.
+    #[serde(default)]
+    pub bridge_interface: String,
+    /// With `detectLocal: InterfaceNamePrefix`: how the names of pods' interfaces begin.
+    #[serde(default)]
+    pub interface_name_prefix: String,
     /// Masquerade everything sent to a ClusterIP.
     #[serde(default)]
     pub masquerade_all: bool,
@@ -63,6 +70,9 @@ pub struct NodeDescription {
     /// Serve only Services with this label `service.kubernetes.io/service-proxy-name`; absent: those without.
     #[serde(default)]
     pub proxy_name: Option<String>,
+    /// What becomes of packets to the other Services' ClusterIPs: `Drop` (the default) or `Pass`.
+    #[serde(default)]
+    pub other_proxies: Option<String>,
     /// How the API server's part allocates, for hosts without a cluster; not looked at here.
     #[serde(default)]
     pub api: Option<Value>,
@@ -142,7 +152,11 @@ impl NodeDescription {
             zone: self.zone.filter(|zone| !zone.is_empty()),
             pod_cidrs: prefixes(&self.pod_cidrs, "podCIDRs", &mut about),
             cluster_cidrs: prefixes(&self.cluster_cidrs, "clusterCIDRs", &mut about),
-            detect_local: detector(self.detect_local.as_deref(), &mut about),
+            detect_local: detector(
+                self.detect_local.as_deref(),
+                (&self.bridge_interface, &self.interface_name_prefix),
+                &mut about,
+            ),
             masquerade_all: self.masquerade_all,
             service_cidrs: prefixes(&self.service_cidrs, "serviceCIDRs", &mut about),
             node_port_addresses: node_port_addresses(&self.node_port_addresses, &mut about),
@@ -158,6 +172,7 @@ impl NodeDescription {
                 seed: self.maglev_seed,
             },
             proxy_name: self.proxy_name,
+            other_proxies: other_proxies(self.other_proxies.as_deref(), &mut about),
             name: self.node_name,
         };
         match findings.finish().rejections {
@@ -175,18 +190,47 @@ fn prefixes(texts: &[String], path: &str, about: &mut About<'_>) -> Vec<Prefix> 
     prefixes
 }
 
-fn detector(text: Option<&str>, about: &mut About<'_>) -> LocalDetector {
+fn detector(
+    text: Option<&str>,
+    (bridge, prefix): (&str, &str),
+    about: &mut About<'_>,
+) -> LocalDetector {
+    let mut named = |name: &str, field: &str, mode: &str| {
+        if name.is_empty() {
+            about.reject(field, format_args!("is missing: {mode} needs it"));
+        }
+        String::from(name)
+    };
     match text.unwrap_or_default() {
         "" | "ClusterCIDR" => LocalDetector::ClusterCidr,
         "NodeCIDR" => LocalDetector::NodeCidr,
+        mode @ "BridgeInterface" => {
+            LocalDetector::BridgeInterface(named(bridge, "bridgeInterface", mode))
+        }
+        mode @ "InterfaceNamePrefix" => {
+            LocalDetector::InterfaceNamePrefix(named(prefix, "interfaceNamePrefix", mode))
+        }
         "None" => LocalDetector::None,
         other => {
             let rule = format!(
-                "{} is not a way to tell pods: must be ClusterCIDR, NodeCIDR or None",
+                "{} is not a way to tell pods: must be ClusterCIDR, NodeCIDR, BridgeInterface, \
+                 InterfaceNamePrefix or None",
                 Quoted(other)
             );
             about.reject("detectLocal", rule);
             LocalDetector::None
+        }
+    }
+}
+
+fn other_proxies(text: Option<&str>, about: &mut About<'_>) -> OtherProxies {
+    match text.unwrap_or_default() {
+        "" | "Drop" => OtherProxies::Drop,
+        "Pass" => OtherProxies::Pass,
+        other => {
+            let rule = format!("{} is not known: must be Drop or Pass", Quoted(other));
+            about.reject("otherProxies", rule);
+            OtherProxies::default()
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Addresses are [`core::net`]'s own types, host order never appears, and time is an argument.
 
 mod address;
+mod arrival;
 mod ids;
 mod prefix;
 mod protocol;
@@ -12,6 +13,7 @@ mod tuple;
 mod verdict;
 
 pub use address::{Address, Family};
+pub use arrival::Arrival;
 pub use ids::{EndpointId, Generation, ServiceId};
 pub use prefix::{ParsePrefixError, Prefix};
 pub use protocol::Protocol;

@@ -7,7 +7,7 @@ mod revisions;
 mod store;
 
 pub use crate::model::{Kind, Object, ObjectKey, ObjectRef, Rejection};
-pub use crate::plan::{LocalDetector, NodeConfig, NodePortAddresses};
+pub use crate::plan::{LocalDetector, NodeConfig, NodePortAddresses, OtherProxies};
 pub use batch::Batch;
 pub use feed::Feed;
 pub use handle::Node;

@@ -8,8 +8,10 @@ use core::net::IpAddr;
 
 /// How pods are told from everybody else (kube-proxy's `--detect-local-mode`).
 ///
-/// A packet is judged by its source address alone. In a family for which no prefix is known there is no
-/// detector: nothing sent to a ClusterIP is masqueraded, and no sender counts as a pod.
+/// Where a packet is judged by its source address, there is no detector in a family for which no prefix is known:
+/// nothing sent to a ClusterIP is masqueraded, and no sender counts as a pod. Where it is judged by the interface that
+/// it entered by, both families are told apart, and the host marks what entered by one
+/// ([`crate::service::PodInterface::matches`]).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum LocalDetector {
@@ -18,9 +20,9 @@ pub enum LocalDetector {
     ClusterCidr,
     /// Sources inside [`NodeConfig::pod_cidrs`]: this node's pods count.
     NodeCidr,
-    /// Packets that enter by this bridge. An address does not tell: the same as [`LocalDetector::None`].
+    /// Packets that enter by this bridge.
     BridgeInterface(String),
-    /// Packets that enter by interfaces whose names begin so. The same as [`LocalDetector::None`].
+    /// Packets that enter by interfaces whose names begin so.
     InterfaceNamePrefix(String),
     /// There is no way to tell.
     None,
@@ -40,6 +42,18 @@ pub enum NodePortAddresses {
     Within(Vec<Prefix>),
     /// On the first address of each family, and on addresses in one of these.
     PrimaryAndWithin(Vec<Prefix>),
+}
+
+/// What becomes of packets to ClusterIPs, inside [`NodeConfig::service_cidrs`], of Services that another proxy serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OtherProxies {
+    /// They are dropped as unallocated. So does kube-proxy's nftables mode, whose set of ClusterIPs has only its own;
+    /// but it looks after every proxy's DNAT, and sees only what no other proxy has translated.
+    #[default]
+    Drop,
+    /// They are left alone: for hosts where the other proxy's turn comes after this one's.
+    Pass,
 }
 
 /// What the host says of its own node: all that decides, beside the objects.
@@ -70,4 +84,6 @@ pub struct NodeConfig {
     /// Serve only Services with this value of label `service.kubernetes.io/service-proxy-name`; `None`:
     /// only those without the label.
     pub proxy_name: Option<String>,
+    /// What becomes of packets to the other Services' ClusterIPs.
+    pub other_proxies: OtherProxies,
 }

@@ -22,7 +22,7 @@ mod port;
 mod validity;
 
 pub use changes::{Change, Changes};
-pub use config::{LocalDetector, NodeConfig, NodePortAddresses};
+pub use config::{LocalDetector, NodeConfig, NodePortAddresses, OtherProxies};
 pub use key::PortKey;
 pub use plan::{FrontendPlan, Plan};
 pub(crate) use planner::{Objects, Planner, ServiceNumber, ServiceObjects};

@@ -8,7 +8,7 @@ use super::policy::Policy;
 use super::{Changes, HealthCheck, Plan, PortKey, PortPlan, validity};
 use crate::model::{EndpointSlice, Kind, ObjectKey, Rejection, Service, TrafficPolicy};
 use crate::net::{Family, Generation};
-use crate::service::{EndpointSpec, Frontend, FrontendKind, ServiceSpec};
+use crate::service::{EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::sync::Arc;
@@ -45,6 +45,8 @@ struct Conclusions {
     /// What stands in the plan.
     planned: Vec<Planned>,
     cluster_ips: Vec<IpAddr>,
+    /// ClusterIPs that another proxy serves.
+    foreign_addresses: Vec<IpAddr>,
     /// Sorted, each once.
     endpoint_addresses: Vec<IpAddr>,
     /// Of the objects themselves, whatever other Services there are.
@@ -70,6 +72,8 @@ pub(crate) struct Planner {
     claims: Claims,
     /// How many Services have a ClusterIP.
     cluster_ips: BTreeMap<IpAddr, u32>,
+    /// How many Services that another proxy serves have a ClusterIP.
+    foreign_addresses: BTreeMap<IpAddr, u32>,
     /// Services by the addresses of their endpoints.
     by_endpoint: BTreeSet<(IpAddr, ServiceNumber)>,
     /// The host's tags of endpoints; none is 0.
@@ -108,16 +112,16 @@ impl Planner {
     ) -> Vec<ServiceNumber> {
         let before = self.log.generation();
         self.log.advance();
+        let mut node_differs = policy.is_some();
         if let Some(policy) = policy {
-            if policy.spec != self.plan.node || before == Generation(0) {
-                self.plan.node = policy.spec.clone();
-                self.log.node();
-            }
             self.policy = policy;
         }
         let mut affected = changed.to_vec();
         for number in changed {
-            self.gather(*number, &objects.of_service(*number), &mut affected);
+            node_differs |= self.gather(*number, &objects.of_service(*number), &mut affected);
+        }
+        if node_differs {
+            self.conclude_node(before);
         }
         affected.extend(self.claims.settle());
         affected.sort_unstable();
@@ -138,13 +142,26 @@ impl Planner {
         affected
     }
 
-    /// First step: what this Service claims, and which others that touches.
+    /// What is known of the node itself, and of the Services that are not served on it.
+    fn conclude_node(&mut self, before: Generation) {
+        let node = NodeSpec {
+            foreign_addresses: self.foreign_addresses.keys().copied().collect(),
+            ..self.policy.spec.clone()
+        };
+        if node != self.plan.node || before == Generation(0) {
+            self.plan.node = node;
+            self.log.node();
+        }
+    }
+
+    /// First step: what this Service claims, and which others that touches. Is the node's part of the plan another
+    /// now?
     fn gather(
         &mut self,
         number: ServiceNumber,
         objects: &ServiceObjects<'_>,
         affected: &mut Vec<ServiceNumber>,
-    ) {
+    ) -> bool {
         let mut next = Conclusions::default();
         if let Some(service) = objects.service {
             next.created = service.created;
@@ -153,6 +170,7 @@ impl Planner {
                 next.cluster_ips.sort_unstable();
                 next.cluster_ips.dedup();
             }
+            next.foreign_addresses = self.policy.foreign_addresses(service);
             if self.policy.serves(service) {
                 next.wanted = wanted_ports(&self.policy, service, &mut next.own_rejections);
             }
@@ -162,11 +180,13 @@ impl Planner {
         self.claim(number, &old, &next);
         self.index_cluster_ips(&old, &next, affected);
         self.index_endpoints(number, &old, &next);
+        let foreign = self.index_foreign(&old, &next);
         let wanted = |key: &PortKey| next.wanted.iter().any(|port| *port.key == *key);
         let (kept, gone) = old.planned.drain(..).partition(|port| wanted(&port.key));
         next.planned = kept;
         self.remove_ports(gone);
         self.give(number, next);
+        foreign
     }
 
     fn take(&mut self, number: ServiceNumber) -> Conclusions {
@@ -211,21 +231,19 @@ impl Planner {
         if old.cluster_ips == next.cluster_ips {
             return;
         }
-        for address in &next.cluster_ips {
-            let count = self.cluster_ips.entry(*address).or_default();
-            *count = count.saturating_add(1);
-        }
-        for address in &old.cluster_ips {
-            if let Some(count) = self.cluster_ips.get_mut(address) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.cluster_ips.remove(address);
-                }
-            }
-        }
+        recount(&mut self.cluster_ips, &old.cluster_ips, &next.cluster_ips);
         for address in old.cluster_ips.iter().chain(&next.cluster_ips) {
             affected.extend(self.with_endpoint(*address));
         }
+    }
+
+    /// Are other addresses known now to be served by other proxies?
+    fn index_foreign(&mut self, old: &Conclusions, next: &Conclusions) -> bool {
+        let (old, next) = (&old.foreign_addresses, &next.foreign_addresses);
+        if old != next {
+            recount(&mut self.foreign_addresses, old, next);
+        }
+        old != next
     }
 
     /// The Services that have an endpoint at this address.
@@ -454,6 +472,22 @@ fn slice_name(kind: Kind, slice: &EndpointSlice) -> (ObjectKey, &'static str) {
             slice.key.clone(),
             "metadata.labels[kubernetes.io/service-name]",
         ),
+    }
+}
+
+/// Counts the holders of addresses: one holds `next` now instead of `old`.
+fn recount(counts: &mut BTreeMap<IpAddr, u32>, old: &[IpAddr], next: &[IpAddr]) {
+    for address in next {
+        let count = counts.entry(*address).or_default();
+        *count = count.saturating_add(1);
+    }
+    for address in old {
+        if let Some(count) = counts.get_mut(address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(address);
+            }
+        }
     }
 }
 

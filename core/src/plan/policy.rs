@@ -1,9 +1,9 @@
 //! What is decided about the node once, for all Services.
 
-use super::{LocalDetector, NodeConfig, NodePortAddresses};
+use super::{LocalDetector, NodeConfig, NodePortAddresses, OtherProxies};
 use crate::model;
 use crate::net::{Address, Family, Prefix};
-use crate::service::{EndpointSet, FrontendKind, NodeSpec, Schedule, SourceRule};
+use crate::service::{EndpointSet, FrontendKind, NodeSpec, PodInterface, Schedule, SourceRule};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -14,6 +14,7 @@ pub(crate) struct Policy {
     pub(super) node_name: String,
     pub(super) zone: Option<String>,
     pub(super) proxy_name: Option<String>,
+    other_proxies: OtherProxies,
     masquerade_all: bool,
     schedule: Schedule,
     /// The addresses that NodePorts are served on.
@@ -30,13 +31,16 @@ impl Policy {
             .zone
             .clone()
             .or_else(|| own.and_then(|node| node.zone.clone()));
-        let pod_prefixes = match config.detect_local {
-            LocalDetector::ClusterCidr => config.cluster_cidrs.clone(),
-            LocalDetector::NodeCidr => pod_cidrs,
-            // The interface a packet entered by is not seen here, so these cannot tell.
-            LocalDetector::BridgeInterface(_)
-            | LocalDetector::InterfaceNamePrefix(_)
-            | LocalDetector::None => Vec::new(),
+        let (pod_prefixes, pod_interface) = match &config.detect_local {
+            LocalDetector::ClusterCidr => (config.cluster_cidrs.clone(), None),
+            LocalDetector::NodeCidr => (pod_cidrs, None),
+            LocalDetector::BridgeInterface(name) => {
+                (Vec::new(), Some(PodInterface::Bridge(name.clone())))
+            }
+            LocalDetector::InterfaceNamePrefix(prefix) => {
+                (Vec::new(), Some(PodInterface::NamePrefix(prefix.clone())))
+            }
+            LocalDetector::None => (Vec::new(), None),
         };
         let primary = |family| {
             addresses
@@ -48,6 +52,7 @@ impl Policy {
             node_name: config.name.clone(),
             zone: zone.filter(|zone| !zone.is_empty()),
             proxy_name: config.proxy_name.clone(),
+            other_proxies: config.other_proxies,
             masquerade_all: config.masquerade_all,
             schedule: config.schedule,
             node_port_addresses: node_port_addresses(&config.node_port_addresses, &addresses),
@@ -55,7 +60,10 @@ impl Policy {
                 masquerade_ipv4: primary(Family::Ipv4).and_then(Address::from_ip),
                 masquerade_ipv6: primary(Family::Ipv6).and_then(Address::from_ip),
                 pod_prefixes,
+                pod_interface,
                 service_prefixes: config.service_cidrs.clone(),
+                // Other Services' addresses are the planner's to know.
+                foreign_addresses: Vec::new(),
                 addresses,
             },
         }
@@ -66,6 +74,18 @@ impl Policy {
         service.external_name.is_none()
             && !service.cluster_ips.is_empty()
             && service.proxy_name == self.proxy_name
+    }
+
+    /// The ClusterIPs of a Service that another proxy serves, where they would be taken for unallocated.
+    pub(super) fn foreign_addresses(&self, service: &model::Service) -> Vec<IpAddr> {
+        let another = service.external_name.is_none() && service.proxy_name != self.proxy_name;
+        if !another || self.other_proxies == OtherProxies::Drop {
+            return Vec::new();
+        }
+        let prefixes = &self.spec.service_prefixes;
+        let inside = |ip: &IpAddr| prefixes.iter().any(|prefix| prefix.contains(*ip));
+        let addresses = service.cluster_ips.iter().copied();
+        addresses.filter(inside).collect()
     }
 
     /// How a Service's endpoints are chosen: as it says, else as the node does.
@@ -101,7 +121,8 @@ impl Policy {
     /// Can pods be told from others in this family?
     fn detects_pods(&self, family: Family) -> bool {
         let mut prefixes = self.spec.pod_prefixes.iter();
-        prefixes.any(|prefix| Family::of(prefix.address()) == family)
+        self.spec.pod_interface.is_some()
+            || prefixes.any(|prefix| Family::of(prefix.address()) == family)
     }
 
     /// Endpoint set and masquerading for each class of senders, pods first (kube-proxy's chains

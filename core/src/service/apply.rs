@@ -12,8 +12,8 @@ use super::table::{
 };
 use super::{
     ApplyError, Assigned, Edit, Effects, Ended, EndpointSet, EndpointSpec, Frontend, FrontendKind,
-    LimitExceeded, MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, NodeSpec, Schedule, ServiceSpec,
-    SourceRule, TableLimit,
+    LimitExceeded, MAX_FOREIGN_ADDRESSES, MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, NodeSpec,
+    Schedule, ServiceSpec, SourceRule, TableLimit,
 };
 use crate::net::{EndpointId, Family, Protocol, Scheduler, ServiceId};
 use crate::sync::Replica;
@@ -506,6 +506,11 @@ fn check_node(spec: &NodeSpec) -> Result<(), LimitExceeded> {
             TableLimit::ServicePrefixes,
             spec.service_prefixes.len(),
             MAX_NODE_PREFIXES,
+        ),
+        (
+            TableLimit::ForeignAddresses,
+            spec.foreign_addresses.len(),
+            MAX_FOREIGN_ADDRESSES,
         ),
     ];
     for (what, wanted, allowed) in counts {

@@ -6,6 +6,8 @@ use core::fmt;
 pub const MAX_NODE_ADDRESSES: u32 = 256;
 /// Greatest number of prefixes in each list of a [`super::NodeSpec`].
 pub const MAX_NODE_PREFIXES: u32 = 64;
+/// Greatest number of addresses in [`super::NodeSpec::foreign_addresses`].
+pub const MAX_FOREIGN_ADDRESSES: u32 = 16 * 1024;
 
 /// Capacities of a [`super::Table`]. Memory for all of them is taken once, before the first packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub enum TableLimit {
     PodPrefixes,
     /// [`MAX_NODE_PREFIXES`], of Services.
     ServicePrefixes,
+    /// [`MAX_FOREIGN_ADDRESSES`].
+    ForeignAddresses,
 }
 
 impl TableLimit {
@@ -70,6 +74,7 @@ impl TableLimit {
             Self::NodeAddresses => "node addresses",
             Self::PodPrefixes => "pod prefixes",
             Self::ServicePrefixes => "service prefixes",
+            Self::ForeignAddresses => "addresses of other proxies' Services",
         }
     }
 }

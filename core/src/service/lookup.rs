@@ -12,7 +12,7 @@ use super::frontend_map::{ADDRESS, MapKey, OUTER_ADDRESS};
 use super::range_list;
 use super::table::{EndpointEntry, FrontendEntry, IN_USE, Table, index};
 use super::{Draw, EndpointSet, Schedule, SourceClass};
-use crate::net::{Address, EndpointId, Family, Protocol, ServiceId};
+use crate::net::{Address, Arrival, EndpointId, Family, Protocol, ServiceId};
 use crate::table::prefetch;
 use core::net::{IpAddr, SocketAddr};
 
@@ -106,7 +106,7 @@ impl Table {
         let hash = self.hash_words(A::FAMILY, words, 0, ADDRESS);
         match self.find(A::FAMILY, words, 0, ADDRESS, hash) {
             Some(_) => Lookup::Rejected,
-            None if inside => Lookup::Unallocated,
+            None if inside && !self.node.is_foreign(A::FAMILY, words) => Lookup::Unallocated,
             None => Lookup::None,
         }
     }
@@ -122,8 +122,8 @@ impl Table {
     /// Who sent it, as far as traffic policy tells senders apart.
     #[inline]
     #[must_use]
-    pub fn classify<A: Address>(&self, source: A) -> SourceClass {
-        self.node.classify(source)
+    pub fn classify<A: Address>(&self, source: A, arrival: Arrival) -> SourceClass {
+        self.node.classify(source, arrival)
     }
 
     /// The source address of masqueraded connections of this family.
@@ -140,12 +140,14 @@ impl Table {
         self.frontends.get(frontend.0 as usize)
     }
 
-    /// Is an endpoint chosen at random, whatever was chosen before: without affinity and scheduler?
+    /// Is an endpoint chosen at random, whatever was chosen before and whatever delivered the packet: without
+    /// affinity and scheduler, on a node that tells pods by their addresses?
     #[inline]
     #[must_use]
     pub fn chooses_blindly(&self, frontend: FrontendRef) -> bool {
         let entry = self.frontend(frontend);
         entry.is_some_and(|entry| entry.affinity_seconds == 0 && !entry.is_scheduled())
+            && !self.node.tells_pods_by_interface()
     }
 
     /// Asks for the cache line that [`Table::select`] reads first.

@@ -13,6 +13,7 @@ mod id_list;
 mod limits;
 mod lookup;
 mod node_table;
+mod pod_interface;
 mod prefix_words;
 mod put_schedule;
 mod range_list;
@@ -23,8 +24,12 @@ mod table;
 pub use affinity::{Affinity, Kept};
 pub use balance::{Balance, Draw};
 pub use edit::{ApplyError, Assigned, Edit, Effects, Ended};
-pub use limits::{LimitExceeded, MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, TableLimit, TableLimits};
+pub use limits::{
+    LimitExceeded, MAX_FOREIGN_ADDRESSES, MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, TableLimit,
+    TableLimits,
+};
 pub use lookup::{FrontendRef, Lookup, Selection};
+pub use pod_interface::PodInterface;
 pub use schedule::Schedule;
 pub use spec::{
     EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec, SourceClass,

@@ -1,8 +1,8 @@
 //! What the table knows of the node: who counts as whom.
 
 use super::prefix_words::{PrefixWords, words};
-use super::{MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, NodeSpec, SourceClass};
-use crate::net::{Address, Family, Prefix};
+use super::{MAX_FOREIGN_ADDRESSES, MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, NodeSpec, SourceClass};
+use crate::net::{Address, Arrival, Family, Prefix};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,6 +13,8 @@ struct FamilyTable {
     services: Vec<PrefixWords>,
     /// Sorted.
     addresses: Vec<[u64; 2]>,
+    /// Of Services that another proxy serves, sorted.
+    foreign: Vec<[u64; 2]>,
 }
 
 /// Both families.
@@ -22,31 +24,36 @@ pub(super) struct NodeTable {
     ipv6: FamilyTable,
     masquerade_ipv4: Option<Ipv4Addr>,
     masquerade_ipv6: Option<Ipv6Addr>,
+    /// Pods are told by the interface that their packets enter by.
+    by_interface: bool,
 }
 
 impl FamilyTable {
     const BYTES: u64 = 2 * MAX_NODE_PREFIXES as u64 * size_of::<PrefixWords>() as u64
-        + MAX_NODE_ADDRESSES as u64 * size_of::<[u64; 2]>() as u64;
+        + (MAX_NODE_ADDRESSES as u64 + MAX_FOREIGN_ADDRESSES as u64) * size_of::<[u64; 2]>() as u64;
 
     fn new() -> Self {
         Self {
             pods: Vec::with_capacity(MAX_NODE_PREFIXES as usize),
             services: Vec::with_capacity(MAX_NODE_PREFIXES as usize),
             addresses: Vec::with_capacity(MAX_NODE_ADDRESSES as usize),
+            foreign: Vec::with_capacity(MAX_FOREIGN_ADDRESSES as usize),
         }
     }
 
     fn set(&mut self, family: Family, spec: &NodeSpec) {
         fill(&mut self.pods, family, &spec.pod_prefixes);
         fill(&mut self.services, family, &spec.service_prefixes);
-        self.addresses.clear();
-        let own = spec
-            .addresses
-            .iter()
-            .filter(|ip| Family::of(**ip) == family);
-        self.addresses.extend(own.map(|ip| words(*ip)));
-        self.addresses.sort_unstable();
+        fill_sorted(&mut self.addresses, family, &spec.addresses);
+        fill_sorted(&mut self.foreign, family, &spec.foreign_addresses);
     }
+}
+
+fn fill_sorted(list: &mut Vec<[u64; 2]>, family: Family, addresses: &[IpAddr]) {
+    list.clear();
+    let own = addresses.iter().filter(|ip| Family::of(**ip) == family);
+    list.extend(own.map(|ip| words(*ip)));
+    list.sort_unstable();
 }
 
 fn fill(list: &mut Vec<PrefixWords>, family: Family, prefixes: &[Prefix]) {
@@ -66,6 +73,7 @@ impl NodeTable {
             ipv6: FamilyTable::new(),
             masquerade_ipv4: None,
             masquerade_ipv6: None,
+            by_interface: false,
         }
     }
 
@@ -75,6 +83,7 @@ impl NodeTable {
         self.ipv6.set(Family::Ipv6, spec);
         self.masquerade_ipv4 = spec.masquerade_ipv4;
         self.masquerade_ipv6 = spec.masquerade_ipv6;
+        self.by_interface = spec.pod_interface.is_some();
     }
 
     #[inline]
@@ -85,12 +94,19 @@ impl NodeTable {
         }
     }
 
-    /// A node's own address inside a pod prefix counts as a pod, as in kube-proxy's chains.
     #[inline]
-    pub(super) fn classify<A: Address>(&self, source: A) -> SourceClass {
+    pub(super) const fn tells_pods_by_interface(&self) -> bool {
+        self.by_interface
+    }
+
+    /// A node's own address inside a pod prefix, or behind a pod's interface, counts as a pod, as in kube-proxy's
+    /// chains.
+    #[inline]
+    pub(super) fn classify<A: Address>(&self, source: A, arrival: Arrival) -> SourceClass {
         let table = self.family(A::FAMILY);
         let source = source.to_words();
-        if table.pods.iter().any(|prefix| prefix.contains(source)) {
+        let entered_as_pod = self.by_interface && arrival == Arrival::PodInterface;
+        if entered_as_pod || table.pods.iter().any(|prefix| prefix.contains(source)) {
             SourceClass::Pod
         } else if table.addresses.binary_search(&source).is_ok() {
             SourceClass::Node
@@ -105,6 +121,11 @@ impl NodeTable {
             .services
             .iter()
             .any(|prefix| prefix.contains(address))
+    }
+
+    /// Does another proxy serve this ClusterIP?
+    pub(super) fn is_foreign(&self, family: Family, address: [u64; 2]) -> bool {
+        self.family(family).foreign.binary_search(&address).is_ok()
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! What a control plane says of one ServicePort and of the node. `plan` compiles to this; an appliance with
 //! its own control plane writes it directly.
 
-use super::Schedule;
+use super::{PodInterface, Schedule};
 use crate::net::{Prefix, Protocol};
 use alloc::vec::Vec;
 use core::fmt;
@@ -11,7 +11,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum SourceClass {
-    /// A pod, recognised by [`NodeSpec::pod_prefixes`].
+    /// A pod, recognised by [`NodeSpec::pod_prefixes`] or [`NodeSpec::pod_interface`].
     Pod = 0,
     /// This node itself: the source is one of [`NodeSpec::addresses`].
     Node = 1,
@@ -48,7 +48,7 @@ pub enum FrontendKind {
     NodePort = 1,
     /// `spec.externalIPs`.
     ExternalIp = 2,
-    /// `status.loadBalancer.ingress[].ip`.
+    /// `status.loadBalancer.arrival[].ip`.
     LoadBalancer = 3,
 }
 
@@ -124,8 +124,13 @@ pub struct NodeSpec {
     pub addresses: Vec<IpAddr>,
     /// Sources in these are pods.
     pub pod_prefixes: Vec<Prefix>,
+    /// Whatever enters by these interfaces comes from pods. The host says of each packet whether it did:
+    /// [`crate::dataplane::descriptor_flags::FROM_POD`].
+    pub pod_interface: Option<PodInterface>,
     /// The ServiceCIDRs: an address in them that no Service has is dropped.
     pub service_prefixes: Vec<Prefix>,
+    /// Addresses in `service_prefixes` of Services that another proxy serves: left alone.
+    pub foreign_addresses: Vec<IpAddr>,
     /// The source address of masqueraded IPv4 connections; `None`: a connection that needs one is dropped.
     pub masquerade_ipv4: Option<Ipv4Addr>,
     /// The same for IPv6.

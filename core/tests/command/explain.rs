@@ -1,6 +1,6 @@
 //! `portolan explain`, from files: the answer names the frontend, the policy, the endpoints and the reason.
 
-use super::files::Files;
+use super::files::{Files, NODE, SHOP};
 use super::run;
 use serde_json::{Value, json};
 
@@ -61,6 +61,8 @@ fn a_forwarded_packet_is_explained_field_by_field() {
         "{choice}"
     );
     assert_eq!(answer["masquerade"], true);
+    assert_eq!(answer["rule"], "externalTrafficPolicy: Cluster");
+    assert_eq!(answer["scheduler"], "random");
     let translated = answer["translated"].as_str().unwrap_or_default();
     assert!(translated.starts_with("TCP 172.18.0.2:"), "{translated}");
 }
@@ -137,5 +139,116 @@ fn arguments_that_make_no_packet_are_refused() {
             "{packet}: {}",
             finished.stderr
         );
+    }
+}
+
+#[test]
+fn the_rule_that_decided_is_named() {
+    let files = Files::new("explain-rules");
+    let theirs = SHOP
+        .replace("name: shop", "name: mesh")
+        .replace("10.43.0.10", "10.43.0.20")
+        .replace("nodePort: 31080", "nodePort: 31081")
+        .replace(
+            "name: mesh}",
+            "name: mesh, labels: {service.kubernetes.io/service-proxy-name: mesh}}",
+        );
+    files.write("objects/mesh.yaml", &theirs);
+    for (packet, rule) in [
+        (
+            "--src 10.244.1.9 --dst 10.43.0.10:80",
+            "internalTrafficPolicy: Local",
+        ),
+        (
+            "--src 198.51.100.7 --dst 172.18.0.2:31080",
+            "externalTrafficPolicy: Cluster",
+        ),
+        (
+            "--src 10.244.1.9 --dst 10.43.0.53:53 --proto UDP",
+            "no ready endpoints",
+        ),
+        (
+            "--src 10.244.1.9 --dst 10.43.0.10:81",
+            "undeclared port of a clusterIP",
+        ),
+        (
+            "--src 10.244.1.9 --dst 10.43.0.99:80",
+            "unallocated address of a ServiceCIDR",
+        ),
+        (
+            "--src 10.244.1.9 --dst 10.43.0.20:80",
+            "service.kubernetes.io/service-proxy-name",
+        ),
+        ("--src 10.244.1.9 --dst 192.0.2.1:80", "no Service"),
+        (
+            "--src 10.244.1.9 --dst 172.18.0.2:31080 --flags A",
+            "NoConnection",
+        ),
+    ] {
+        assert_eq!(explain(&files, packet)["rule"], rule, "{packet}");
+    }
+    let said = explain(&files, "--src 10.244.1.9 --dst 10.43.0.20:80")["why"].to_string();
+    assert!(
+        said.contains("of Service store/mesh, which the proxy mesh serves"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_scheduler_is_named_with_whoever_asked_for_it() {
+    let files = Files::new("explain-scheduler");
+    let asks = "--src 198.51.100.7 --dst 172.18.0.2:31080";
+    for (node, service, words) in [
+        ("", "", "random: any, with equal chances"),
+        (
+            "scheduler: rr\n",
+            "",
+            "rr: one after another, as the node's configuration says",
+        ),
+        (
+            "scheduler: rr\n",
+            ", annotations: {portolan/scheduler: mh}",
+            "mh: by consistent hashing (Maglev): the same on every node of one seed, as the Service's annotation says",
+        ),
+    ] {
+        files.write("node.yaml", &format!("{NODE}{node}"));
+        let shop = SHOP.replace("name: shop}\nspec", &format!("name: shop{service}}}\nspec"));
+        files.write("objects/shop.yaml", &shop);
+        let answer = explain(&files, asks);
+        let text = answer["text"].as_str().unwrap_or_default();
+        assert!(text.contains(words), "{text}");
+        let name = words.split(':').next();
+        assert_eq!(answer["scheduler"].as_str(), name);
+        let by = match name {
+            Some("random") => "one of 4 at random".to_owned(),
+            other => format!("one of 4 by {}", other.unwrap_or_default()),
+        };
+        assert!(text.contains(&by), "{text}");
+    }
+}
+
+#[test]
+fn an_interface_may_say_that_a_pod_sends() {
+    let files = Files::new("explain-interface");
+    let detector = "detectLocal: InterfaceNamePrefix\ninterfaceNamePrefix: veth\n";
+    files.write("node.yaml", &format!("{NODE}{detector}"));
+    let asks = "--src 192.168.7.7 --dst 10.43.0.10:80";
+    for (interface, class, words) in [
+        (
+            " --interface veth12",
+            "pod",
+            "192.168.7.7 is a pod (its packets enter by veth*)",
+        ),
+        (
+            " --interface eth0",
+            "outside",
+            "its packet does not enter by veth*",
+        ),
+        ("", "outside", "its packet does not enter by veth*"),
+    ] {
+        let answer = explain(&files, &format!("{asks}{interface}"));
+        assert_eq!(answer["source"], class, "{interface}");
+        let text = answer["text"].as_str().unwrap_or_default();
+        assert!(text.contains(words), "{text}");
     }
 }

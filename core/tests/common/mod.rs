@@ -84,6 +84,7 @@ pub(crate) fn node() -> NodeSpec {
         service_prefixes: vec![prefix("10.96.0.0/16"), prefix("fd00:10:96::/112")],
         masquerade_ipv4: Some(Ipv4Addr::new(192, 168, 66, 11)),
         masquerade_ipv6: Some(Ipv6Addr::new(0xfd00, 0x66, 0, 0, 0, 0, 0, 0x11)),
+        ..NodeSpec::default()
     }
 }
 

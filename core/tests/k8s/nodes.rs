@@ -3,7 +3,7 @@
 use super::{ips, only, read, texts};
 use portolan::k8s::decode_node_config;
 use portolan::model::{Node, Object};
-use portolan::plan::{LocalDetector, NodePortAddresses};
+use portolan::plan::{LocalDetector, NodePortAddresses, OtherProxies};
 
 fn node(text: &str) -> Node {
     let Object::Node(node) = only(text) else {
@@ -127,7 +127,8 @@ fn everything_wrong_in_a_node_description_is_said() {
                 "n: nodeName: \"N1\" is not a name: must be 1 to 253 of a-z, 0-9, - and ., with a letter or digit at either end (RFC 1123)",
                 "n: ips[1]: \"10.0.0\" is not an IP address: must be IPv4 or IPv6",
                 "n: podCIDRs[0]: \"10.0.0.0\" is not a CIDR: must be an address and a prefix length, such as 10.96.0.0/16 or fd96::/112",
-                "n: detectLocal: \"Bridge\" is not a way to tell pods: must be ClusterCIDR, NodeCIDR or None",
+                "n: detectLocal: \"Bridge\" is not a way to tell pods: must be ClusterCIDR, NodeCIDR, \
+                 BridgeInterface, InterfaceNamePrefix or None",
                 "n: nodePortAddresses[0]: \"primary\" is not a CIDR: must be an address and a prefix length, such as 10.96.0.0/16 or fd96::/112",
                 "n: nodePortAddresses[1]: \"all\" is not a CIDR: must be an address and a prefix length, such as 10.96.0.0/16 or fd96::/112",
             ],
@@ -135,12 +136,19 @@ fn everything_wrong_in_a_node_description_is_said() {
         (
             "{nodeName: n1, podCidrs: []}",
             &[
-                "n: podCidrs: unknown field `podCidrs`, expected one of `nodeName`, `ips`, `zone`, `podCIDRs`, `clusterCIDRs`, `detectLocal`, `masqueradeAll`, `serviceCIDRs`, `nodePortAddresses`, `scheduler`, `slowStart`, `maglevSeed`, `proxyName`, `api`",
+                "n: podCidrs: unknown field `podCidrs`, expected one of `nodeName`, `ips`, `zone`, `podCIDRs`, `clusterCIDRs`, `detectLocal`, `bridgeInterface`, `interfaceNamePrefix`, `masqueradeAll`, `serviceCIDRs`, `nodePortAddresses`, `scheduler`, `slowStart`, `magle…",
             ],
         ),
         (
             "{nodeName: n1, masqueradeAll: yes}",
             &["n: masqueradeAll: invalid type: string \"yes\", expected a boolean"],
+        ),
+        (
+            "{nodeName: n1, detectLocal: BridgeInterface, interfaceNamePrefix: veth, otherProxies: Ignore}",
+            &[
+                "n: bridgeInterface: is missing: BridgeInterface needs it",
+                "n: otherProxies: \"Ignore\" is not known: must be Drop or Pass",
+            ],
         ),
         ("{ips: []}", &["n: missing field `nodeName`"]),
     ];
@@ -151,4 +159,32 @@ fn everything_wrong_in_a_node_description_is_said() {
     }
     let said = decode_node_config(b"nodeName: n1\nips: [", "n").expect_err("broken");
     assert!(said[0].to_string().starts_with("n:"), "{}", said[0]);
+}
+
+#[test]
+fn a_node_description_says_by_which_interfaces_pods_send_and_what_becomes_of_other_proxies_services()
+ {
+    for (text, detector, others) in [
+        (
+            "{nodeName: n1, detectLocal: BridgeInterface, bridgeInterface: cni0}",
+            LocalDetector::BridgeInterface("cni0".into()),
+            OtherProxies::Drop,
+        ),
+        (
+            "{nodeName: n1, detectLocal: InterfaceNamePrefix, interfaceNamePrefix: veth, otherProxies: Pass}",
+            LocalDetector::InterfaceNamePrefix("veth".into()),
+            OtherProxies::Pass,
+        ),
+        (
+            "{nodeName: n1, otherProxies: Drop}",
+            LocalDetector::ClusterCidr,
+            OtherProxies::Drop,
+        ),
+    ] {
+        let config = decode_node_config(text.as_bytes(), "n").expect(text);
+        assert_eq!(
+            (config.detect_local, config.other_proxies),
+            (detector, others)
+        );
+    }
 }

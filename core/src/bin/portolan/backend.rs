@@ -50,7 +50,8 @@ impl TableArguments {
 pub(crate) struct Movers {
     backend: Backend,
     layout: nft::Options,
-    driver: Option<Driver>,
+    /// Of the TUN devices.
+    drivers: Vec<Driver>,
     table: Option<Table>,
     /// What has been said of ServicePorts that the tables serve otherwise than asked, or not.
     said: BTreeSet<Rejection>,
@@ -62,7 +63,7 @@ impl Movers {
         Self {
             backend,
             layout,
-            driver: None,
+            drivers: Vec::new(),
             table: None,
             said: BTreeSet::new(),
         }
@@ -73,9 +74,9 @@ impl Movers {
         self.backend
     }
 
-    /// The TUN's driver, if there is one.
-    pub(crate) const fn driver(&self) -> Option<&Driver> {
-        self.driver.as_ref()
+    /// The TUN devices' drivers, if there are any.
+    pub(crate) fn drivers(&self) -> &[Driver] {
+        &self.drivers
     }
 
     /// Begins with this backend, or changes to it. The other one first, then without the former: its connections go
@@ -85,12 +86,12 @@ impl Movers {
         &mut self,
         backend: Backend,
         serving: &mut Serving,
-        start: impl FnOnce(&mut Serving) -> Result<Driver, CommandError>,
+        start: impl FnOnce(&mut Serving) -> Result<Vec<Driver>, CommandError>,
     ) -> Result<(), CommandError> {
         match backend {
             Backend::Userspace => {
-                if self.driver.is_none() {
-                    self.driver = Some(start(serving)?);
+                if self.drivers.is_empty() {
+                    self.drivers = start(serving)?;
                 }
                 if let Some(table) = &mut self.table {
                     table.withdraw(driver::now())?;
@@ -147,7 +148,7 @@ impl Movers {
 
     /// Stops the driver. The tables stay: connections go on, new ones too; `portolan cleanup` deletes them.
     pub(crate) fn stop(self) -> Result<(), CommandError> {
-        if let Some(driver) = self.driver {
+        for driver in self.drivers {
             driver.stop()?;
         }
         Ok(())

@@ -31,6 +31,9 @@ pub(crate) enum Request {
     Explain {
         /// The packet from the IP header on, in hexadecimal.
         packet: String,
+        /// The interface that it enters by, if it was named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interface: Option<String>,
     },
     /// What `portolan apply` asks for: objects of a store, created or replaced.
     Apply {

@@ -31,6 +31,9 @@ pub(crate) struct ExplainArguments {
     /// TCP, UDP, SCTP, ICMP, ICMPv6 or a protocol number
     #[arg(long, default_value = "TCP", value_parser = protocol)]
     proto: IpProtocol,
+    /// The interface that the packet enters by, for a node that tells pods by their interfaces
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
     /// TCP flags of the packet, of FSRPAUEC
     #[arg(long, default_value = "S", value_parser = flags)]
     flags: String,
@@ -77,11 +80,17 @@ pub(crate) fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CommandE
     let packet = packet(arguments)?;
     let hex = Hex(packet.bytes).to_string();
     let answer = match arguments.source.load()? {
-        Some(serving) => answer(&serving, Instant::from_secs(1_000_000), &hex)?,
-        None => control::ask(
-            arguments.source.control(),
-            &Request::Explain { packet: hex },
-        )?,
+        Some(serving) => {
+            let now = Instant::from_secs(1_000_000);
+            answer(&serving, now, &hex, arguments.interface.as_deref())?
+        }
+        None => {
+            let request = Request::Explain {
+                packet: hex,
+                interface: arguments.interface.clone(),
+            };
+            control::ask(arguments.source.control(), &request)?
+        }
     };
     let mut out = std::io::stdout().lock();
     if arguments.json {
@@ -125,9 +134,16 @@ fn packet(arguments: &ExplainArguments) -> Result<Built, CommandError> {
     Ok(build(&fields, &Bindings::new())?)
 }
 
-/// What became of a packet, as `portolan explain --json` prints it; `text` is the same for people.
-pub(crate) fn answer(serving: &Serving, now: Instant, hex: &str) -> Result<Value, CommandError> {
+/// What became of a packet that enters by an interface, as `portolan explain --json` prints it; `text` is the same for
+/// people.
+pub(crate) fn answer(
+    serving: &Serving,
+    now: Instant,
+    hex: &str,
+    interface: Option<&str>,
+) -> Result<Value, CommandError> {
     let packet = Hex::parse(hex).map_err(|error| format!("packet {error}"))?;
-    let explanation = serving.dataplane().explain(now, &packet.0);
+    let arrival = serving.arrival(interface);
+    let explanation = serving.dataplane().explain_from(now, &packet.0, arrival);
     Ok(words::answer(serving, &explanation))
 }

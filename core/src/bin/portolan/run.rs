@@ -15,12 +15,12 @@ use crate::{explain, serve, watch};
 use clap::Args;
 use core::net::SocketAddr;
 use core::time::Duration;
-use portolan::dataplane::Config;
+use portolan::dataplane::{Config, Descriptor, descriptor_flags};
 use portolan::driver::{self, Capabilities, Driver, RunOptions, Tun, TunOptions};
 use portolan::health::Moment;
 use portolan::metrics::{SyncMetrics, exposition};
 use portolan::model::{Kind, Object};
-use portolan::net::Family;
+use portolan::net::{Arrival, Family};
 use portolan::plan::NodeConfig;
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -58,7 +58,11 @@ pub(crate) struct RunArguments {
     /// The TUN device of the userspace backend: made if there is none of this name
     #[arg(long, value_name = "NAME")]
     tun: Option<String>,
-    /// Queues of the device, a thread for each
+    /// A second TUN device, for a node that tells pods by their interfaces (detectLocal BridgeInterface or
+    /// InterfaceNamePrefix): what is routed into this one comes from pods
+    #[arg(long, value_name = "NAME", requires = "tun")]
+    pod_tun: Option<String>,
+    /// Queues of each device, a thread for each
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     queues: u32,
     /// Does without checksum and segmentation offload
@@ -95,7 +99,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
         memory_advice: Some(driver::huge_pages),
         ..Config::default()
     };
-    config.limits.workers = arguments.queues;
+    let devices = 1 + u32::from(arguments.pod_tun.is_some());
+    config.limits.workers = arguments.queues * devices;
     settings.apply(&mut config);
     let mut serving = Serving::new(settings.node.clone(), &config)?;
     let begun = serve::now();
@@ -172,10 +177,34 @@ fn wanted_backend(arguments: &RunArguments, settings: &Settings) -> Backend {
     }
 }
 
-/// Opens the device and starts a thread for each of its queues.
-fn start(arguments: &RunArguments, serving: &mut Serving) -> Result<Driver, CommandError> {
+/// Opens the devices and starts a thread for each of their queues.
+fn start(arguments: &RunArguments, serving: &mut Serving) -> Result<Vec<Driver>, CommandError> {
     let name = arguments.tun.as_ref();
     let name = name.ok_or("the userspace backend needs --tun NAME")?;
+    let mut drivers = vec![start_device(arguments, serving, name, Arrival::Elsewhere)?];
+    if let Some(name) = &arguments.pod_tun {
+        drivers.push(start_device(
+            arguments,
+            serving,
+            name,
+            Arrival::PodInterface,
+        )?);
+    } else if let Some(pods) = &serving.node().plan().node().pod_interface {
+        warn!(
+            "pods are told by their interfaces ({pods}), and without --pod-tun nobody says which packets entered by \
+             them: no sender counts as a pod"
+        );
+    }
+    Ok(drivers)
+}
+
+/// Opens one device, whose packets all entered by the same kind of interface.
+fn start_device(
+    arguments: &RunArguments,
+    serving: &mut Serving,
+    name: &str,
+    arrival: Arrival,
+) -> Result<Driver, CommandError> {
     let tun = Tun::open(&TunOptions {
         queues: usize::try_from(arguments.queues)?,
         offload: !arguments.no_offload,
@@ -188,9 +217,16 @@ fn start(arguments: &RunArguments, serving: &mut Serving) -> Result<Driver, Comm
     let mut processors = Vec::new();
     for _ in 0..capabilities.queues {
         let mut worker = serving.dataplane().worker()?;
-        processors.push(move |now, frames: &mut [u8], descriptors: &mut [_]| {
-            worker.process_burst(now, frames, descriptors);
-        });
+        processors.push(
+            move |now, frames: &mut [u8], descriptors: &mut [Descriptor]| {
+                if arrival == Arrival::PodInterface {
+                    for descriptor in descriptors.iter_mut() {
+                        descriptor.flags = descriptor_flags::FROM_POD;
+                    }
+                }
+                worker.process_burst(now, frames, descriptors);
+            },
+        );
     }
     let options = RunOptions {
         software_offload: arguments.no_offload,
@@ -355,11 +391,7 @@ impl Running<'_> {
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(left),
             }
             // The reason comes from `Driver::stop`.
-            if self
-                .movers
-                .driver()
-                .is_some_and(|driver| !driver.is_running())
-            {
+            if !self.movers.drivers().iter().all(Driver::is_running) {
                 return Ok(());
             }
             self.movers.follow(&self.serving);
@@ -490,10 +522,12 @@ impl Running<'_> {
                 ))?),
                 Resource::Stats => Ok(serde_json::to_value(rows::stats(
                     &self.serving,
-                    self.movers.driver().into_iter().flat_map(Driver::stats),
+                    self.movers.drivers().iter().flat_map(Driver::stats),
                 ))?),
             },
-            Request::Explain { packet } => explain::answer(&self.serving, now, packet),
+            Request::Explain { packet, interface } => {
+                explain::answer(&self.serving, now, packet, interface.as_deref())
+            }
             Request::Apply { .. } | Request::Delete { .. } | Request::Objects { .. } => {
                 let Desired::Store(store) = &mut self.desired else {
                     return Err(

@@ -6,7 +6,7 @@ use core::time::Duration;
 use portolan::dataplane::{Config, Dataplane, Limits, PublishError};
 use portolan::metrics::Snapshot;
 use portolan::model::{Kind, Object, ObjectKey, ObjectRef, Rejection, Service};
-use portolan::net::ServiceId;
+use portolan::net::{Arrival, ServiceId};
 use portolan::node::{Feed, Node};
 use portolan::plan::{NodeConfig, PortKey, PortPlan};
 use std::collections::BTreeMap;
@@ -116,6 +116,15 @@ impl Serving {
     /// The dataplane's capacities.
     pub(crate) const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// By what a packet enters that enters by an interface of this name.
+    pub(crate) fn arrival(&self, interface: Option<&str>) -> Arrival {
+        let pods = self.node.plan().node().pod_interface.as_ref();
+        match (pods, interface) {
+            (Some(pods), Some(name)) if pods.matches(name) => Arrival::PodInterface,
+            _ => Arrival::Elsewhere,
+        }
     }
 
     /// A Service by its name.

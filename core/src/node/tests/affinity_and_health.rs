@@ -35,7 +35,7 @@ fn keeps<A: Address>(table: &Table, world: World) {
             frontend
         });
     let source = A::from_ip(world.pod_here(9)).expect("of the family");
-    let class = table.classify(source);
+    let class = table.classify(source, Arrival::Elsewhere);
     let seconds = |frontend| {
         table
             .frontend(frontend)

@@ -76,23 +76,40 @@ fn masquerade_all_translates_pods_at_cluster_ips_and_changes_nothing_else() {
 fn without_a_detector_nobody_is_translated_at_cluster_ips_and_pods_are_outsiders() {
     both(|world| {
         let all = [world.pod_here(5), world.pod_there(7)];
+        let mut config = config();
+        config.detect_local = LocalDetector::None;
+        let (inner, outer) = matrix(world, config.clone(), local);
+        assert_eq!(inner, [kept(all), kept(all), kept(all)]);
+        let here = kept([world.pod_here(5)]);
+        assert_eq!(outer, [here.clone(), masqueraded(all), here]);
+        config.masquerade_all = true;
+        let (inner, _) = matrix(world, config, local);
+        assert_eq!(
+            inner,
+            [masqueraded(all), masqueraded(all), masqueraded(all)]
+        );
+    });
+}
+
+#[test]
+fn where_interfaces_tell_who_enters_by_none_of_them_is_no_pod_whatever_the_address() {
+    both(|world| {
+        let all = [world.pod_here(5), world.pod_there(7)];
         for detector in [
-            LocalDetector::None,
             LocalDetector::BridgeInterface("cni0".into()),
             LocalDetector::InterfaceNamePrefix("veth".into()),
         ] {
             let mut config = config();
             config.detect_local = detector;
-            let (inner, outer) = matrix(world, config.clone(), local);
-            assert_eq!(inner, [kept(all), kept(all), kept(all)]);
-            let here = kept([world.pod_here(5)]);
-            assert_eq!(outer, [here.clone(), masqueraded(all), here]);
-            config.masquerade_all = true;
-            let (inner, _) = matrix(world, config, local);
+            // No prefix is asked.
+            config.cluster_cidrs.clear();
+            let (inner, outer) = matrix(world, config, local);
             assert_eq!(
                 inner,
                 [masqueraded(all), masqueraded(all), masqueraded(all)]
             );
+            let here = kept([world.pod_here(5)]);
+            assert_eq!(outer, [here.clone(), masqueraded(all), here]);
         }
     });
 }

@@ -13,12 +13,14 @@ mod order;
 mod source_ranges;
 mod unknown_destinations;
 
-use super::{Feed, LocalDetector, Node, NodeConfig, NodePortAddresses, Object, ObjectKey};
+use super::{
+    Feed, LocalDetector, Node, NodeConfig, NodePortAddresses, Object, ObjectKey, OtherProxies,
+};
 use crate::model::{
     Conditions, EndpointPort, EndpointSlice, Ingress, Kind, ObjectRef, Service, ServicePort,
     SliceEndpoint, TrafficPolicy,
 };
-use crate::net::{Address, Family, Prefix, Protocol, Tuple};
+use crate::net::{Address, Arrival, Family, Prefix, Protocol, Tuple};
 use crate::service::{Balance, Draw, Effects, Lookup, Selection, SourceClass, Table, TableLimits};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -328,7 +330,7 @@ fn outcome<A: Address>(
         Lookup::Unallocated => return Outcome::Unallocated,
         Lookup::None => return Outcome::Pass,
     };
-    let class = table.classify(source);
+    let class = table.classify(source, Arrival::Elsewhere);
     let tuple = Tuple {
         source,
         destination,
@@ -400,8 +402,58 @@ fn source_classes_are_told_apart_and_a_pod_prefix_comes_before_a_node_address() 
         ("192.168.66.12", SourceClass::Outside),
     ] {
         let address: Ipv4Addr = source.parse().expect(source);
-        assert_eq!(table.classify(address), class, "{source}");
+        assert_eq!(
+            table.classify(address, Arrival::Elsewhere),
+            class,
+            "{source}"
+        );
     }
     let address: Ipv6Addr = "fd20:0:0:7::7".parse().expect("an address");
-    assert_eq!(table.classify(address), SourceClass::Pod);
+    assert_eq!(
+        table.classify(address, Arrival::Elsewhere),
+        SourceClass::Pod
+    );
+}
+
+#[test]
+fn an_interface_tells_pods_and_its_name_is_taken_whole_or_by_its_beginning() {
+    let classes = |detect_local: LocalDetector| {
+        let node = node_with(NodeConfig {
+            detect_local,
+            ..config()
+        });
+        let table = compile(&node);
+        let pods = node.plan().node().pod_interface.clone();
+        ["cni0", "cni01", "veth1", "veth", "vet", "eth0"].map(|name| {
+            let entered = pods.as_ref().is_some_and(|pods| pods.matches(name));
+            let arrival = if entered {
+                Arrival::PodInterface
+            } else {
+                Arrival::Elsewhere
+            };
+            let address: Ipv4Addr = "192.168.66.11".parse().expect("an address");
+            let other: Ipv6Addr = "2001:db8::7".parse().expect("an address");
+            (
+                table.classify(address, arrival),
+                table.classify(other, arrival),
+            )
+        })
+    };
+    let pod = (SourceClass::Pod, SourceClass::Pod);
+    let no_pod = (SourceClass::Node, SourceClass::Outside);
+    assert_eq!(
+        classes(LocalDetector::BridgeInterface("cni0".into())),
+        [pod, no_pod, no_pod, no_pod, no_pod, no_pod]
+    );
+    assert_eq!(
+        classes(LocalDetector::InterfaceNamePrefix("veth".into())),
+        [no_pod, no_pod, pod, pod, no_pod, no_pod]
+    );
+    // Whoever goes by addresses does not listen to what the host says of interfaces.
+    let table = compile(&node_with(config()));
+    let outsider: Ipv6Addr = "2001:db8::7".parse().expect("an address");
+    assert_eq!(
+        table.classify(outsider, Arrival::PodInterface),
+        SourceClass::Outside
+    );
 }

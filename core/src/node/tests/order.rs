@@ -233,6 +233,8 @@ fn setting() -> impl Strategy<Value = NodeConfig> {
         Just(LocalDetector::ClusterCidr),
         Just(LocalDetector::NodeCidr),
         Just(LocalDetector::None),
+        Just(LocalDetector::BridgeInterface("cni0".into())),
+        Just(LocalDetector::InterfaceNamePrefix("veth".into())),
     ];
     let doors = prop_oneof![
         Just(NodePortAddresses::Primary),
@@ -268,6 +270,9 @@ fn setting() -> impl Strategy<Value = NodeConfig> {
         config.masquerade_all = masquerade_all;
         config.schedule.scheduler = scheduler;
         config.proxy_name = (theirs && masquerade_all).then(|| "other".into());
+        if renamed == theirs {
+            config.other_proxies = OtherProxies::Pass;
+        }
         config
     })
 }

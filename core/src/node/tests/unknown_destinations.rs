@@ -50,6 +50,49 @@ fn an_address_in_a_service_cidr_that_no_service_has_is_dropped() {
 }
 
 #[test]
+fn a_cluster_ip_that_another_proxy_serves_is_dropped_or_on_request_left_alone() {
+    both(|world| {
+        let theirs = |name: Option<&str>| Service {
+            proxy_name: name.map(Into::into),
+            ..web(world)
+        };
+        let pod = world.pod_here(9);
+        let served = (world.cluster_ip(80), 80);
+        let mut node = node_with(config());
+        node.apply([Object::Service(theirs(Some("mesh")))]);
+        assert_eq!(flow(&node, pod, served), Outcome::Unallocated);
+        node.reconfigure(NodeConfig {
+            other_proxies: OtherProxies::Pass,
+            ..config()
+        });
+        assert_eq!(flow(&node, pod, served), Outcome::Pass);
+        // Undeclared ports are the other proxy's as well; other addresses stay nobody's.
+        assert_eq!(flow(&node, pod, (served.0, 81)), Outcome::Pass);
+        let unknown = (world.cluster_ip(99), 80);
+        assert_eq!(flow(&node, pod, unknown), Outcome::Unallocated);
+
+        // The label may come and go, and the Service too.
+        node.apply([Object::Service(theirs(None))]);
+        assert_eq!(flow(&node, pod, served), Outcome::Reject);
+        node.apply([Object::Service(theirs(Some("mesh")))]);
+        assert_eq!(flow(&node, pod, served), Outcome::Pass);
+        node.delete(&[service_ref("web")]);
+        assert_eq!(flow(&node, pod, served), Outcome::Unallocated);
+
+        // For the other proxy, those without the label are another's.
+        let mut mesh = node_with(NodeConfig {
+            proxy_name: Some("mesh".into()),
+            other_proxies: OtherProxies::Pass,
+            ..config()
+        });
+        mesh.apply([Object::Service(theirs(None))]);
+        assert_eq!(flow(&mesh, pod, served), Outcome::Pass);
+        mesh.apply([Object::Service(theirs(Some("mesh")))]);
+        assert_eq!(flow(&mesh, pod, served), Outcome::Reject);
+    });
+}
+
+#[test]
 fn a_cluster_ip_outside_every_service_cidr_is_known_all_the_same() {
     both(|world| {
         let mut service = web(world);

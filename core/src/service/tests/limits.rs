@@ -36,6 +36,14 @@ fn what_exceeds_a_limit_is_refused_by_name_and_changes_nothing() {
             ..NodeSpec::default()
         })
     };
+    let foreign = |addresses: u32| {
+        Edit::Node(NodeSpec {
+            foreign_addresses: (0..addresses)
+                .map(|number| numbered("10.96.0.0", number))
+                .collect(),
+            ..NodeSpec::default()
+        })
+    };
     for (what, edit, wanted, allowed) in [
         (TableLimit::Services, put(8, spec(2, 0)), 9, 8),
         (TableLimit::Services, put(u32::MAX, spec(2, 0)), 1 << 32, 8),
@@ -46,6 +54,12 @@ fn what_exceeds_a_limit_is_refused_by_name_and_changes_nothing() {
         (TableLimit::NodeAddresses, node(257, 0, 0), 257, 256),
         (TableLimit::PodPrefixes, node(0, 65, 0), 65, 64),
         (TableLimit::ServicePrefixes, node(0, 0, 65), 65, 64),
+        (
+            TableLimit::ForeignAddresses,
+            foreign(16_385),
+            16_385,
+            16_384,
+        ),
     ] {
         let before = format!("{table:?}");
         let mut effects = Effects::default();

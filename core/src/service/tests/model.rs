@@ -2,7 +2,7 @@
 
 use super::super::cluster_ips::ClusterIps;
 use super::*;
-use crate::net::{Address, Prefix, Scheduler};
+use crate::net::{Address, Arrival, Prefix, Scheduler};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -130,7 +130,7 @@ fn answer<A: Address>(table: &Table, source: A, at: A, port: u16, protocol: Prot
         Lookup::Unallocated => return "unallocated".into(),
         Lookup::None => return "none".into(),
     };
-    let class = table.classify(source);
+    let class = table.classify(source, Arrival::Elsewhere);
     let tuple = tuple(source, at, port, protocol);
     match table.select(
         frontend,

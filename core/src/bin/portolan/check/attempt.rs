@@ -143,7 +143,7 @@ pub(crate) fn one_connection(
     let sport = flow.sport.unwrap_or_else(|| state.port());
     let fields = opening(Client::of(flow), sport);
     let packet = built(&fields)?;
-    let sent = state.rig.send(state.now, &packet);
+    let sent = state.rig.send_by(flow.iface.as_deref(), state.now, &packet);
     match flow.expect.verdict {
         FlowVerdict::Forward => {
             let endpoint = forwarded(state, flow, &fields, &sent)?;

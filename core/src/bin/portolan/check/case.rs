@@ -2,7 +2,7 @@
 
 use super::scalar::{Cidr, Endpoint, Field, Hex, Ip, IpProtocol, Payload, Scalar};
 use core::net::{IpAddr, SocketAddr};
-use portolan::plan::{LocalDetector, NodeConfig, NodePortAddresses};
+use portolan::plan::{LocalDetector, NodeConfig, NodePortAddresses, OtherProxies};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -131,9 +131,23 @@ mapping! {
         #[serde(default, rename = "clusterCIDRs")] cluster_cidrs: Vec<Cidr>,
         #[serde(default, rename = "serviceCIDRs")] service_cidrs: Vec<Cidr>,
         #[serde(default)] detect_local: DetectLocal,
+        #[serde(default)] bridge_interface: String,
+        #[serde(default)] interface_name_prefix: String,
         #[serde(default, rename = "masqueradeAll")] masquerade_all: bool,
         node_port_addresses: Option<Vec<Cidr>>,
+        proxy_name: Option<String>,
+        #[serde(default)] other_proxies: OtherProxiesName,
     }
+}
+
+/// What becomes of packets to ClusterIPs of Services that another proxy serves.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(crate) enum OtherProxiesName {
+    /// They are dropped, where they lie in `serviceCIDRs`.
+    #[default]
+    Drop,
+    /// They are left alone.
+    Pass,
 }
 
 /// How a pod is told from everybody else.
@@ -146,6 +160,10 @@ pub(crate) enum DetectLocal {
     /// By `podCIDRs`.
     #[serde(rename = "NodeCIDR")]
     NodeCidr,
+    /// By `bridgeInterface`.
+    BridgeInterface,
+    /// By `interfaceNamePrefix`.
+    InterfaceNamePrefix,
     /// Not at all.
     None,
 }
@@ -174,6 +192,8 @@ tagged! {
         dport: Option<u16>,
         proto: IpProtocol,
         #[serde(rename = "from")] _from: Option<Origin>,
+        /// The interface that the client's packets enter by.
+        iface: Option<String>,
         same_endpoint_as: Option<String>,
         expect: FlowExpect,
     }
@@ -477,6 +497,12 @@ impl NodeDescription {
             detect_local: match self.detect_local {
                 DetectLocal::ClusterCidr => LocalDetector::ClusterCidr,
                 DetectLocal::NodeCidr => LocalDetector::NodeCidr,
+                DetectLocal::BridgeInterface => {
+                    LocalDetector::BridgeInterface(self.bridge_interface.clone())
+                }
+                DetectLocal::InterfaceNamePrefix => {
+                    LocalDetector::InterfaceNamePrefix(self.interface_name_prefix.clone())
+                }
                 DetectLocal::None => LocalDetector::None,
             },
             masquerade_all: self.masquerade_all,
@@ -484,6 +510,11 @@ impl NodeDescription {
             node_port_addresses: match self.node_port_addresses.as_deref() {
                 None | Some([]) => NodePortAddresses::Primary,
                 Some(cidrs) => NodePortAddresses::Within(prefixes(cidrs)),
+            },
+            proxy_name: self.proxy_name.clone(),
+            other_proxies: match self.other_proxies {
+                OtherProxiesName::Drop => OtherProxies::Drop,
+                OtherProxiesName::Pass => OtherProxies::Pass,
             },
             ..NodeConfig::default()
         }

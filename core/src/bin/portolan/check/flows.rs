@@ -335,6 +335,9 @@ fn hidden(state: &State, flow: &Flow) -> Option<String> {
     if let Some(reason) = state.rig.hides(ends.into_iter()) {
         return Some(reason.to_owned());
     }
+    if state.rig.has_own_clock() && flow.iface.is_some() {
+        return Some("the kernel gets every packet from one device".to_owned());
+    }
     let later = state.rig.has_own_clock() && flow.at.is_some_and(|at| at > 1.0);
     later.then(|| "the kernel's clock cannot be set".to_owned())
 }

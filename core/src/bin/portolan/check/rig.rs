@@ -9,11 +9,11 @@ use core::cell::RefCell;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use portolan::dataplane::{
-    Config, Descriptor, DropReason, Explanation, Limits, Offload, Verdict, Worker,
+    Config, Descriptor, DropReason, Explanation, Limits, Offload, Verdict, Worker, descriptor_flags,
 };
 use portolan::k8s;
 use portolan::model::{Kind, ObjectKey, ObjectRef, Rejection};
-use portolan::net::{Instant, Protocol, Tuple};
+use portolan::net::{Arrival, Instant, Protocol, Tuple};
 use portolan::node::Node;
 use portolan::service::TableLimits;
 use serde_json::Value;
@@ -225,8 +225,13 @@ impl Rig {
         }
     }
 
-    /// Sends one packet through the worker.
+    /// Sends one packet, of which nobody says by what it entered.
     pub(crate) fn send(&mut self, now: Instant, packet: &Built) -> Sent {
+        self.send_by(None, now, packet)
+    }
+
+    /// Sends one packet that enters by an interface.
+    pub(crate) fn send_by(&mut self, iface: Option<&str>, now: Instant, packet: &Built) -> Sent {
         if let Some(kernel) = &self.kernel {
             return kernel.borrow_mut().send(packet).unwrap_or_else(|error| {
                 error!("{error}");
@@ -243,6 +248,9 @@ impl Rig {
         let mut descriptor = Descriptor::new(0, packet.bytes.len() as u32);
         descriptor.capacity = self.frames.len() as u32;
         descriptor.offload = packet.offload;
+        if self.serving.arrival(iface) == Arrival::PodInterface {
+            descriptor.flags = descriptor_flags::FROM_POD;
+        }
         let burst = core::slice::from_mut(&mut descriptor);
         self.worker.process_burst(now, &mut self.frames, burst);
         let at = descriptor.offset as usize;

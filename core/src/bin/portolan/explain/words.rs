@@ -4,7 +4,7 @@ use crate::serving::Serving;
 use core::net::SocketAddr;
 use portolan::dataplane::{DropReason, Explanation, MasqueradeCause, Verdict};
 use portolan::model::{Service, TrafficPolicy};
-use portolan::net::Direction;
+use portolan::net::{Direction, Scheduler};
 use portolan::plan::{PortKey, PortPlan};
 use portolan::service::{EndpointSet, FrontendKind, SourceClass};
 use serde_json::{Value, json};
@@ -37,6 +37,7 @@ pub(super) fn answer(serving: &Serving, explanation: &Explanation) -> Value {
         "packet": tuple.map(|tuple| tuple.to_string()),
         "verdict": account.verdict(),
         "reason": explanation.reason.map(DropReason::as_str),
+        "rule": account.rule(),
         "why": account.why(),
         "connection": explanation.connection.map(direction),
         "source": explanation.class.map(|class| class.to_string()),
@@ -49,6 +50,7 @@ pub(super) fn answer(serving: &Serving, explanation: &Explanation) -> Value {
         "endpointsBecause": account.set_reason(),
         "affinitySeconds": port.and_then(|(_, plan)| plan.spec.affinity_seconds),
         "rememberedByAffinity": explanation.kept.is_some(),
+        "scheduler": account.scheduler().map(Scheduler::as_str),
         "choice": explanation.endpoint.map(|endpoint| endpoint.to_string()),
         "translated": explanation.translated.map(|tuple| tuple.to_string()),
         "masquerade": explanation.masquerade.is_some(),
@@ -107,15 +109,63 @@ impl Account<'_> {
         Some(match self.explanation.class? {
             SourceClass::Pod => {
                 let prefix = node.pod_prefixes.iter().find(|one| one.contains(address));
-                let inside = prefix.map_or_else(String::new, |one| format!(" (inside {one})"));
-                format!("{address} is a pod{inside}")
+                let inside = prefix.map(|one| format!(" (inside {one})"));
+                let behind = || {
+                    let pods = node.pod_interface.as_ref();
+                    pods.map(|pods| format!(" (its packets enter by {pods})"))
+                };
+                let because = inside.or_else(behind).unwrap_or_default();
+                format!("{address} is a pod{because}")
             }
             SourceClass::Node => format!("{address} is this node's own address"),
-            SourceClass::Outside if node.pod_prefixes.is_empty() => {
-                format!("{address} is not this node's; there is no way to tell whether it is a pod")
-            }
-            SourceClass::Outside => format!("{address} is neither a pod nor this node"),
+            SourceClass::Outside => match &node.pod_interface {
+                Some(pods) => format!(
+                    "{address} is not this node's, and its packet does not enter by {pods}, as pods' packets do"
+                ),
+                None if node.pod_prefixes.is_empty() => format!(
+                    "{address} is not this node's; there is no way to tell whether it is a pod"
+                ),
+                None => format!("{address} is neither a pod nor this node"),
+            },
         })
+    }
+
+    /// The rule that decided, by the name of the field or object that users know it by.
+    fn rule(&self) -> String {
+        let explanation = self.explanation;
+        let policy = || {
+            self.policy().map_or_else(
+                || "traffic policy".to_owned(),
+                |(field, policy)| format!("{field}: {policy}"),
+            )
+        };
+        match (explanation.verdict, explanation.reason) {
+            _ if explanation.connection.is_some() => "existing connection".to_owned(),
+            (Verdict::Forward, _) if explanation.kept.is_some() => {
+                "sessionAffinity: ClientIP".to_owned()
+            }
+            (Verdict::Forward, _) | (Verdict::Drop, Some(DropReason::NoLocalEndpoint)) => policy(),
+            (Verdict::Pass | Verdict::Drop, _) if self.foreign_proxy().is_some() => {
+                "service.kubernetes.io/service-proxy-name".to_owned()
+            }
+            (Verdict::Pass, _) => "no Service".to_owned(),
+            (Verdict::Reply, _) if self.port.is_some() => "no ready endpoints".to_owned(),
+            (Verdict::Reply, _) => "undeclared port of a clusterIP".to_owned(),
+            (Verdict::Drop, Some(DropReason::SourceRange)) => "loadBalancerSourceRanges".to_owned(),
+            (Verdict::Drop, Some(DropReason::UnallocatedAddress)) => {
+                "unallocated address of a ServiceCIDR".to_owned()
+            }
+            (Verdict::Drop, Some(reason)) => reason.to_string(),
+            (Verdict::Drop, None) => "packet held".to_owned(),
+        }
+    }
+
+    /// The proxy that serves the Service at this address, if it is another.
+    fn foreign_proxy(&self) -> Option<&str> {
+        let service = self.service.filter(|_| self.port.is_none())?;
+        let own = &self.serving.node().config().proxy_name;
+        let foreign = service.proxy_name != *own;
+        foreign.then(|| service.proxy_name.as_deref().unwrap_or("kube-proxy"))
     }
 
     /// Why the verdict is what it is, where that needs words.
@@ -124,6 +174,19 @@ impl Account<'_> {
         let destination = explanation.tuple.map_or_else(String::new, |tuple| {
             SocketAddr::new(tuple.destination, tuple.destination_port).to_string()
         });
+        if let (Some(proxy), Some(service)) = (self.foreign_proxy(), self.service) {
+            let fate = match explanation.verdict {
+                Verdict::Pass => "its packets are left alone",
+                Verdict::Forward | Verdict::Reply | Verdict::Drop => {
+                    "its address is nobody's here, and dropped as the ServiceCIDR's unallocated ones are unless \
+                     otherProxies is Pass"
+                }
+            };
+            let key = &service.key;
+            return format!(
+                "{destination} is of Service {key}, which the proxy {proxy} serves: {fate}"
+            );
+        }
         match (explanation.verdict, explanation.reason) {
             (Verdict::Forward, _) if explanation.connection.is_some() => {
                 "the packet belongs to a connection that exists: it goes where the connection goes"
@@ -315,9 +378,53 @@ impl Account<'_> {
         let how = match (self.explanation.kept, self.explanation.choices.len()) {
             (Some(_), _) | (None, 0) => String::new(),
             (None, 1) => ", the only one".to_owned(),
-            (None, count) => format!(", one of {count} at random"),
+            (None, count) => match self.scheduler() {
+                Some(scheduler) if scheduler != Scheduler::Random => {
+                    format!(", one of {count} by {scheduler}")
+                }
+                _ => format!(", one of {count} at random"),
+            },
         };
         Some(format!("{endpoint}{}{how}", place.unwrap_or_default()))
+    }
+
+    /// How one of several endpoints is chosen.
+    fn scheduler(&self) -> Option<Scheduler> {
+        let (_, plan) = self.port?;
+        self.explanation.set?;
+        Some(plan.spec.schedule.scheduler)
+    }
+
+    fn scheduler_words(&self) -> Option<String> {
+        let scheduler = self.scheduler()?;
+        let rule = match scheduler {
+            Scheduler::Random => "any, with equal chances",
+            Scheduler::RoundRobin => "one after another",
+            Scheduler::WeightedRoundRobin => "one after another, each as often as its weight says",
+            Scheduler::LeastConnection => "the one with the fewest connections",
+            Scheduler::WeightedLeastConnection => {
+                "the one with the fewest connections for its weight"
+            }
+            Scheduler::SourceHashing => "by the client's address",
+            Scheduler::DestinationHashing => "by the address that the client connects to",
+            Scheduler::ShortestExpectedDelay => "the one that is expected to be done first",
+            Scheduler::NeverQueue => {
+                "an idle one if there is any, else the one expected to be done first"
+            }
+            Scheduler::Maglev => {
+                "by consistent hashing (Maglev): the same on every node of one seed"
+            }
+            _ => "by a rule of its own",
+        };
+        let asked = self
+            .service
+            .and_then(|service| service.scheduling.scheduler);
+        let whose = match (asked, scheduler) {
+            (Some(_), _) => ", as the Service's annotation says",
+            (None, Scheduler::Random) => "",
+            (None, _) => ", as the node's configuration says",
+        };
+        Some(format!("{scheduler}: {rule}{whose}"))
     }
 
     fn text(&self) -> String {
@@ -340,6 +447,7 @@ impl Account<'_> {
             ("endpoints", self.endpoints()),
             ("left out", self.left_out()),
             ("affinity", self.affinity()),
+            ("scheduler", self.scheduler_words()),
             ("choice", self.choice()),
             (
                 "NAT",
@@ -348,6 +456,7 @@ impl Account<'_> {
                     .map(|tuple| format!("becomes {tuple}")),
             ),
             ("masquerade", self.masquerade()),
+            ("rule", Some(self.rule())),
             ("verdict", Some(format!("{verdict}: {}", self.why()))),
         ];
         let mut text = String::new();
