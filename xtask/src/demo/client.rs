@@ -3,10 +3,13 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result, ensure};
 
 use super::cluster::Place;
-use crate::process;
+use crate::process::{self, Running};
 
 /// How long a request may take before it counts as unanswered.
 const REQUEST_LIMIT_S: u32 = 2;
@@ -100,6 +103,84 @@ pub(crate) fn ask_from(
         "curl tells of {accounted} of {requests} requests"
     );
     Ok(answers)
+}
+
+/// A connection that is held while other things happen: requests on it one after another, five a second.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _curl: Running,
+    log: PathBuf,
+    requests: usize,
+}
+
+/// What became of a held connection.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// What was answered on it.
+    pub(crate) answers: Answers,
+    /// How many connections it took; 1 if the first one held.
+    pub(crate) connections: u32,
+}
+
+/// Opens a connection to `url` (without a path, of an IPv4 address) from `place` and holds it for so many requests,
+/// whose outcomes go to the file `log`. The first has been answered.
+pub(crate) fn hold(place: &Place, url: &str, requests: usize, log: &Path) -> Result<Held> {
+    let mut curl = place.namespace.command("curl");
+    curl.args([
+        "--silent",
+        "--no-buffer",
+        "--rate",
+        "5/s",
+        "--max-time",
+        "5",
+    ]);
+    curl.args(["--write-out", "exit status %{exitcode} %{num_connects}\\n"]);
+    curl.arg(format!("{url}/[1-{requests}]"));
+    let held = Held {
+        _curl: Running::start("a held connection", &mut curl, log)?,
+        log: log.to_path_buf(),
+        requests,
+    };
+    process::until("a connection is open", CURL_LIMIT, || {
+        Ok(held.outcomes()?.len() > 1)
+    })?;
+    Ok(held)
+}
+
+impl Held {
+    /// An answer and its status for each request so far, in turns.
+    fn outcomes(&self) -> Result<Vec<String>> {
+        let text = fs::read_to_string(&self.log)?;
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        Ok(text.split_at(whole).0.lines().map(str::to_owned).collect())
+    }
+
+    /// Waits for its last request.
+    pub(crate) fn end(self) -> Result<Kept> {
+        let is_status = |line: &&String| line.starts_with("exit status ");
+        process::until("the last request is over", CURL_LIMIT, || {
+            Ok(self.outcomes()?.iter().filter(is_status).count() == self.requests)
+        })?;
+        let mut kept = Kept {
+            answers: Answers::default(),
+            connections: 0,
+        };
+        for line in self.outcomes()? {
+            match line.strip_prefix("exit status ") {
+                Some(words) => {
+                    let (status, connects) = words.split_once(' ').context("two numbers")?;
+                    kept.connections += connects.parse::<u32>()?;
+                    match status {
+                        "0" => {}
+                        TIMED_OUT => kept.answers.silent += 1,
+                        status => *kept.answers.failed.entry(status.parse()?).or_default() += 1,
+                    }
+                }
+                None => kept.answers.given.push(answer(&line)?),
+            }
+        }
+        Ok(kept)
+    }
 }
 
 fn answer(line: &str) -> Result<Answer> {

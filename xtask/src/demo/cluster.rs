@@ -33,8 +33,8 @@ const POD_PORTS: [u16; 3] = [80, 8081, 8082];
 const SERVING: [(u8, &[(&str, u8)]); 2] =
     [(1, &[("web-1", 11), ("web-2", 12)]), (2, &[("web-3", 11)])];
 
-/// A host that is no node of the cluster, with pods of its own.
-const EDGE: (u8, &[(&str, u8)]) = (3, &[("edge-1", 11), ("edge-2", 12)]);
+/// A host that is no node of the cluster: its number, its pods and the last bytes of their addresses.
+pub(crate) type Host<'a> = (u8, &'a [(&'a str, u8)]);
 
 /// The last byte of the address of a node's client pod.
 const CLIENT_HOST: u8 = 101;
@@ -134,8 +134,11 @@ impl Cluster {
     }
 
     /// Builds a host that belongs to no cluster, on the nodes' network, with pods of its own.
-    pub(crate) fn edge(&self, command: impl Fn(&Node) -> Result<Command>) -> Result<Edge> {
-        let (number, pods) = EDGE;
+    pub(crate) fn edge(
+        &self,
+        (number, pods): Host<'_>,
+        command: impl Fn(&Node) -> Result<Command>,
+    ) -> Result<Edge> {
         let node = Node::new(number, pods, &self.router.namespace)?;
         let mut running = node.start_pods(&self.directory)?;
         running.push(node.divert(&mut command(&node)?, &self.directory)?);

@@ -25,7 +25,7 @@ use show::Show;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Show only the scenario of this number, 1 to 9; may be given several times
+    /// Show only the scenario of this number, 1 to 10; may be given several times
     #[arg(long)]
     scenario: Vec<usize>,
     /// Use this build of the command `portolan` instead of building one

@@ -76,6 +76,23 @@ pub(crate) fn divert(node: &Namespace, addresses: NodeAddresses) -> Result<()> {
     mark(node)
 }
 
+/// For a node that may change between the TUN and the kernel's tables: what comes out of the TUN is not followed by the
+/// kernel a second time, and a segment in the middle of a connection that is not the kernel's stays the TUN's.
+pub(crate) fn share_with_kernel(node: &Namespace) -> Result<()> {
+    let ruleset = format!(
+        "table inet portolan_sharing {{
+            chain once {{
+                type filter hook prerouting priority raw
+                iifname {TUN} notrack
+            }}
+        }}"
+    );
+    let mut nft = node.command("nft");
+    nft.args(["-f", "-"]);
+    process::run(&mut nft, &ruleset, Duration::from_secs(20)).context("sharing packets")?;
+    node.sysctl(&["net.netfilter.nf_conntrack_tcp_loose=0"])
+}
+
 /// Marks what is to go through the TUN: TCP, UDP, SCTP and ICMP from anywhere but the TUN itself.
 ///
 /// A mark rather than a rule for each device: pods come and go, and ARP asks the routing tables too

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::Result;
 
-use super::client::{self, Answers};
+use super::client::{self, Answers, Held, Kept};
 use super::cluster::Place;
 use super::shares::Spread;
 
@@ -91,6 +91,23 @@ impl Show {
         let judged = judge(trial, &answers);
         self.row(&from, trial.to, &counts(&answers), judged);
         Ok(answers)
+    }
+
+    /// Waits for a connection that was held and prints whether it held.
+    pub(crate) fn held(&mut self, from: &Place, to: &str, held: Held) -> Result<()> {
+        let Kept {
+            answers,
+            connections,
+        } = held.end()?;
+        let pods = answers.by_pod().len();
+        let judged = match (answers.unanswered(), connections, pods) {
+            (0, 1, 1) => Ok("the connection went on".to_owned()),
+            (0, 1, _) => Err("one connection led to several pods".to_owned()),
+            (0, more, _) => Err(format!("it took {more} connections")),
+            (lost, ..) => Err(format!("{lost} requests were not answered")),
+        };
+        self.row(&from.name, to, &counts(&answers), judged);
+        Ok(())
     }
 
     /// Prints a row that was found out in another way.

@@ -1,20 +1,22 @@
-//! Scenario 9: a host without a cluster. It allocates, judges and makes endpoints itself; what scenarios 1, 4 and 7
+//! Scenario 10: live edits, on a host without a cluster. It allocates, judges and makes endpoints itself; what scenarios 1, 4 and 7
 //! show of a cluster's Services holds here too, and an edit that is refused changes nothing.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::{EDIT_LIMIT, Stage};
 use crate::demo::client;
-use crate::demo::cluster::{Edge, Node};
+use crate::demo::cluster::{Edge, Host, Node};
 use crate::demo::portolan::Portolan;
 use crate::demo::show::{Expected, Judged, Show, Trial};
 use crate::process;
 
 /// Every pod of the host.
 const BOTH: [&str; 2] = ["edge-1", "edge-2"];
+const HOST: Host<'static> = (3, &[("edge-1", 11), ("edge-2", 12)]);
 
 const SERVICE: &str = "
 apiVersion: v1
@@ -31,15 +33,15 @@ pub(super) fn show(stage: &mut Stage<'_>) -> Result<()> {
         show,
     } = stage;
     show.scenario(
-        "9  A host without a cluster: `portolan run --store`, a Service without an address",
+        "10 Editing live, on a host without a cluster: `portolan run --store`, a Service without an address",
     );
     let store = objects.directory().with_file_name("store");
     fs::create_dir_all(&store)?;
-    let mut edge = cluster.edge(|node| portolan.run_store(node, objects, &store))?;
+    let mut edge = cluster.edge(HOST, |node| portolan.run_store(node, objects, &store))?;
     allocated(portolan, &edge, show)?;
     node_ports(portolan, &edge, &cluster.outside, show)?;
     readiness(portolan, &edge, show)?;
-    edits(portolan, &edge, show)?;
+    edits(portolan, &edge, show, &store.with_file_name("held.log"))?;
     edge.check()
 }
 
@@ -178,7 +180,7 @@ fn readiness(portolan: &Portolan, edge: &Edge, show: &mut Show) -> Result<()> {
 }
 
 /// An edit is judged first; a sound one takes effect at once.
-fn edits(portolan: &Portolan, edge: &Edge, show: &mut Show) -> Result<()> {
+fn edits(portolan: &Portolan, edge: &Edge, show: &mut Show, log: &Path) -> Result<()> {
     let node = &edge.node;
     let door = door(&service(portolan, node, "edge")?)?;
     let wrong = SERVICE.replace("port: 80,", "port: 80000,");
@@ -186,7 +188,8 @@ fn edits(portolan: &Portolan, edge: &Edge, show: &mut Show) -> Result<()> {
     let judged = refused(portolan, node, &wrong, reason)?;
     show.row(&node.place.name, "portolan apply", "port 80000", judged);
     show.trial(&Trial::new(&node.client, &door, 60, Expected::AllOf(&BOTH)))?;
-    show.say("the Service's port becomes 8080");
+    show.say("the Service's port becomes 8080, while a connection to port 80 is held");
+    let held = client::hold(&node.client, &format!("http://{door}"), 20, log)?;
     apply(portolan, node, &SERVICE.replace("port: 80,", "port: 8080,"))?;
     let moved = self::door(&service(portolan, node, "edge")?)?;
     process::until("the new port is served", EDIT_LIMIT, || {
@@ -198,5 +201,5 @@ fn edits(portolan: &Portolan, edge: &Edge, show: &mut Show) -> Result<()> {
         60,
         Expected::AllOf(&BOTH),
     ))?;
-    Ok(())
+    show.held(&node.client, &door, held)
 }

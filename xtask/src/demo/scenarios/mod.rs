@@ -5,6 +5,7 @@ mod appliance;
 mod cluster_ip;
 mod internal_traffic_policy;
 mod load_balancer;
+mod modes;
 mod names;
 mod node_port;
 
@@ -49,6 +50,7 @@ pub(crate) fn all(stage: &mut Stage<'_>, numbers: &[usize]) -> Result<()> {
         names::external_name,
         names::endpoints,
         names::readiness,
+        modes::show,
         appliance::show,
     ];
     for (number, scenario) in (1..).zip(scenarios) {
