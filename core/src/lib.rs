@@ -22,7 +22,7 @@
 //! | (default) | everything on the packet path, model, plan, node; `no_std` with `alloc` | smoltcp, crossbeam |
 //! | `k8s` | decoding of JSON and YAML manifests | k8s-openapi, serde |
 //! | `api` | the API server's part: defaults, validation, allocation, endpoints | as `k8s` |
-//! | `driver` | TUN devices (Linux) | libc |
+//! | `driver` | TUN devices, packet sockets (Linux) | libc |
 //! | `nft` | one node's plan as nftables sets and maps | |
 //! | `netlink` | the same in the kernel (Linux) | libc |
 //! | `cli` | the command | clap, tracing |

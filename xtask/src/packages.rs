@@ -112,6 +112,11 @@ pub(crate) const PROMETHEUS: Tool = Tool {
     program: "prometheus",
     package: "prometheus",
 };
+/// `ethtool`: makes a device that completes no checksum.
+pub(crate) const ETHTOOL: Tool = Tool {
+    program: "ethtool",
+    package: "ethtool",
+};
 /// `strace`: makes system calls fail.
 pub(crate) const STRACE: Tool = Tool {
     program: "strace",

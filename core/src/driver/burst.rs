@@ -1,19 +1,21 @@
 //! The memory of one burst: frames one behind the other, and their descriptors. Allocated once.
 //!
 //! Packets lie as close as their sizes allow, so a burst of small ones stays in the cache, while there is always
-//! room for one of 64 KiB. Each packet begins on a cache line, with the virtio header right before it.
+//! room for one of 64 KiB. Each packet begins on a cache line, with its link header, if it has one, and the virtio header
+//! right before it.
 
 use alloc::boxed::Box;
 use alloc::vec;
 
+use super::port::Placed;
 use super::segment::MAX_PACKET_LEN;
-use super::virtio;
+use super::{ethernet, virtio};
 use crate::dataplane::Descriptor;
 
 /// The most packets of one burst.
 pub(super) const MAX_PACKETS: usize = 64;
 
-/// Room before a packet, for its virtio header.
+/// Room before a packet, for its headers.
 const HEADROOM: usize = 64;
 
 /// Every packet has at least this room: the longest ICMP error (RFC 4443, 2.4: an IPv6 minimum MTU; RFC 1812,
@@ -26,7 +28,7 @@ const LINE: usize = 64;
 /// Room that a read is given: one byte more than the longest packet, to see that one is too long.
 const READ_ROOM: usize = (MAX_PACKET_LEN + LINE) / LINE * LINE;
 
-const _: () = assert!(virtio::HEADER_LEN <= HEADROOM && READ_ROOM > MAX_PACKET_LEN);
+const _: () = assert!(ethernet::ROOM_BEFORE <= HEADROOM && READ_ROOM > MAX_PACKET_LEN);
 const _: () = assert!((HEADROOM + MIN_CAPACITY) / LINE % 2 == 1);
 
 /// Frames and descriptors of one burst.
@@ -34,6 +36,8 @@ const _: () = assert!((HEADROOM + MIN_CAPACITY) / LINE % 2 == 1);
 pub(super) struct Burst {
     frames: Box<[u8]>,
     descriptors: Box<[Descriptor]>,
+    /// Bytes of each packet's link header.
+    link_lens: Box<[u8]>,
     count: usize,
     /// Where the next packet's headroom begins.
     free: usize,
@@ -54,7 +58,7 @@ impl Burst {
         } else {
             frames_bytes
         };
-        frames + MAX_PACKETS * size_of::<Descriptor>()
+        frames + MAX_PACKETS * (size_of::<Descriptor>() + size_of::<u8>())
     }
 
     pub(super) fn new(frames_bytes: usize) -> Self {
@@ -63,6 +67,7 @@ impl Burst {
         Self {
             frames: frames.into_boxed_slice(),
             descriptors: descriptors.into_boxed_slice(),
+            link_lens: Box::new([0; MAX_PACKETS]),
             count: 0,
             free: 0,
         }
@@ -77,40 +82,50 @@ impl Burst {
         self.count
     }
 
-    /// Room for one more packet and the `header_len` bytes before it; `None` if the burst is full.
-    pub(super) fn room(&mut self, header_len: usize) -> Option<(Slot, &mut [u8])> {
+    /// Room for one more packet and the `before` bytes before it; `None` if the burst is full.
+    pub(super) fn room(&mut self, before: usize) -> Option<(Slot, &mut [u8])> {
         let offset = self.free.checked_add(HEADROOM)?;
         if self.count >= MAX_PACKETS {
             return None;
         }
         let room = self
             .frames
-            .get_mut(offset.checked_sub(header_len)?..offset.checked_add(READ_ROOM)?)?;
+            .get_mut(offset.checked_sub(before)?..offset.checked_add(READ_ROOM)?)?;
         Some((Slot { offset }, room))
     }
 
     /// Takes the packet that was read into `slot` into the burst. `false` if it is longer than any packet can
     /// be; it is then not taken.
-    pub(super) fn push(&mut self, slot: Slot, len: usize, header_len: usize) -> bool {
-        if len > MAX_PACKET_LEN {
-            return false;
-        }
-        let capacity = len.max(MIN_CAPACITY).next_multiple_of(LINE);
-        let header = self
-            .header(slot.offset)
-            .map(virtio::decode)
-            .unwrap_or_default();
-        let Some(descriptor) = self.descriptors.get_mut(self.count) else {
+    pub(super) fn push(&mut self, slot: Slot, placed: &Placed) -> bool {
+        let Ok(link_len) = u8::try_from(placed.link_len) else {
             return false;
         };
-        *descriptor = Descriptor::new(slot.offset as u32, len as u32);
-        descriptor.capacity = capacity as u32;
-        if header_len > 0 {
-            descriptor.offload = header;
+        if placed.len > MAX_PACKET_LEN {
+            return false;
         }
+        let (Some(descriptor), Some(link)) = (
+            self.descriptors.get_mut(self.count),
+            self.link_lens.get_mut(self.count),
+        ) else {
+            return false;
+        };
+        let offset = slot.offset.saturating_add(placed.skip);
+        let capacity = placed.len.max(MIN_CAPACITY).next_multiple_of(LINE);
+        *descriptor = Descriptor::new(offset as u32, placed.len as u32);
+        descriptor.capacity = capacity as u32;
+        descriptor.offload = placed.offload;
+        *link = link_len;
         self.count = self.count.saturating_add(1);
-        self.free = slot.offset.saturating_add(capacity);
+        self.free = offset.saturating_add(capacity).next_multiple_of(LINE);
         true
+    }
+
+    /// Bytes that were read into `slot`, whose room began `before` bytes before it.
+    pub(super) fn read(&self, slot: Slot, before: usize, begin: usize, end: usize) -> &[u8] {
+        let room = slot.offset.saturating_sub(before);
+        self.frames
+            .get(room.saturating_add(begin)..room.saturating_add(end))
+            .unwrap_or_default()
     }
 
     /// Frames and descriptors, as the packet calls want them.
@@ -123,16 +138,19 @@ impl Burst {
         self.descriptors.get(..self.count)?.get(index).copied()
     }
 
-    /// The virtio header before the packet at `offset`.
-    fn header(&self, offset: usize) -> Option<&[u8; virtio::HEADER_LEN]> {
-        self.frames
-            .get(offset.checked_sub(virtio::HEADER_LEN)?..)?
-            .first_chunk()
+    /// Bytes of the packet's link header.
+    pub(super) fn link_len(&self, index: usize) -> usize {
+        self.link_lens.get(index).copied().map_or(0, usize::from)
     }
 
-    /// Overwrites the virtio header before the packet.
-    pub(super) fn set_header(&mut self, descriptor: &Descriptor, header: [u8; virtio::HEADER_LEN]) {
-        let at = (descriptor.offset as usize).checked_sub(virtio::HEADER_LEN);
+    /// Overwrites the virtio header, which lies before the `before` last bytes before the packet.
+    pub(super) fn set_header(
+        &mut self,
+        descriptor: &Descriptor,
+        before: usize,
+        header: [u8; virtio::HEADER_LEN],
+    ) {
+        let at = (descriptor.offset as usize).checked_sub(virtio::HEADER_LEN + before);
         if let Some(place) = at
             .and_then(|at| self.frames.get_mut(at..))
             .and_then(<[u8]>::first_chunk_mut)
@@ -141,14 +159,10 @@ impl Burst {
         }
     }
 
-    /// The packet with `header_len` bytes before it.
-    pub(super) fn packet(
-        &mut self,
-        descriptor: &Descriptor,
-        header_len: usize,
-    ) -> Option<&mut [u8]> {
+    /// The packet with the `before` bytes before it.
+    pub(super) fn packet(&mut self, descriptor: &Descriptor, before: usize) -> Option<&mut [u8]> {
         let offset = descriptor.offset as usize;
         let end = offset.checked_add(descriptor.len as usize)?;
-        self.frames.get_mut(offset.checked_sub(header_len)?..end)
+        self.frames.get_mut(offset.checked_sub(before)?..end)
     }
 }

@@ -1,8 +1,10 @@
 //! Packets of the kernel: devices, the run loop with one thread for each queue, and in software what a device
-//! cannot do itself. Linux only. All of its `unsafe` is in two files, of system calls.
+//! cannot do itself. Linux only. All of its `unsafe` is in files of system calls.
 //!
-//! A [`Tun`] asks for everything and says what it did without; a [`Driver`] runs a processor for each of its
-//! queues, which is usually a [`Worker`](crate::dataplane::Worker). `examples/tun_nat.rs` is a whole forwarder.
+//! A [`Tun`] is for a host that routes: its kernel sends packets into it and takes them back. [`AfPacket`] is for
+//! frames: a next hop for other routers, or a bump in the wire. Both ask for everything and say what they did without; a
+//! [`Driver`] runs a processor for each of their queues, which is usually a [`Worker`](crate::dataplane::Worker).
+//! `examples/tun_nat.rs` is a whole forwarder.
 //!
 //! ```no_run
 //! use portolan::dataplane::{Config, Dataplane, Descriptor};
@@ -30,6 +32,9 @@
 //! | file | what it is |
 //! |---|---|
 //! | `tun` | opening a device by name or by descriptor, probing downwards |
+//! | `af_packet` | packet sockets on one interface, or on two |
+//! | `ethernet` | the frame around a packet |
+//! | `device`, `port` | any of these, and where a queue's packets come from and go |
 //! | `capabilities` | what was granted, and what each loss costs |
 //! | `run` | threads for the queues, started and stopped together |
 //! | `queue` | one thread: read a burst, process it, write it out |
@@ -39,14 +44,18 @@
 //! | `virtio` | the header that carries offload |
 //! | `stats`, `stop`, `error` | counts, the request to stop, what goes wrong |
 //! | `datagrams` | a UDP socket, many datagrams at a time |
-//! | `sys`, `mmsg` | system calls |
+//! | `sys`, `wire`, `mmsg` | system calls |
 
+mod af_packet;
 mod burst;
 mod capabilities;
 mod datagrams;
+mod device;
 mod error;
+mod ethernet;
 mod mmsg;
 mod output;
+mod port;
 mod queue;
 mod run;
 pub mod segment;
@@ -55,9 +64,12 @@ mod stop;
 mod sys;
 mod tun;
 pub mod virtio;
+mod wire;
 
+pub use af_packet::{AfPacket, AfPacketOptions};
 pub use capabilities::{Capabilities, Loss};
 pub use datagrams::{AnswerSender, Datagrams, Peer};
+pub use device::Device;
 pub use error::{OpenError, RunError, SystemError};
 pub use run::{Driver, RunOptions, now};
 pub use stats::QueueStats;

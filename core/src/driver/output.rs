@@ -2,9 +2,10 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
-use std::fs::File;
 use std::io::{self, Write};
 
+use super::ethernet::MAX_LINK_LEN;
+use super::port::{Port, Way};
 use super::segment::{MAX_PACKET_LEN, Segments};
 use super::stats::{Count, StatsWriter};
 use super::stop::Stop;
@@ -26,34 +27,30 @@ pub(super) enum Written {
     Gone,
 }
 
-/// A queue's file and counts.
+/// A queue's ends and counts.
 #[derive(Debug)]
 pub(super) struct Output {
-    pub(super) file: File,
-    /// Bytes before every packet: the virtio header's or none.
-    pub(super) header_len: usize,
+    pub(super) port: Port,
     pub(super) stats: StatsWriter,
     pub(super) stop: Stop,
 }
 
 impl Output {
-    /// Writes one packet with its header. A full device is waited for once.
-    pub(super) fn write(&mut self, frame: &[u8]) -> Written {
+    /// Writes one packet with the `before` bytes of headers before it. A full device is waited for once.
+    pub(super) fn write(&mut self, way: Way, frame: &[u8], before: usize) -> Written {
+        let file = &self.port.end(way).file;
         let mut waited = false;
         loop {
-            match (&self.file).write(frame) {
+            match (&mut &*file).write(frame) {
                 Ok(len) if len == frame.len() => {
                     self.stats.add(Count::SentPackets, 1);
-                    self.stats
-                        .add(Count::SentBytes, len.saturating_sub(self.header_len));
+                    self.stats.add(Count::SentBytes, len.saturating_sub(before));
                     return Written::Done;
                 }
                 Ok(_) => return self.lose(Count::ShortWrites),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if waited
-                        || sys::poll_two(&self.file, libc::POLLOUT, &self.stop, WAIT_MS).is_err()
-                    {
+                    if waited || sys::poll_two(file, libc::POLLOUT, &self.stop, WAIT_MS).is_err() {
                         return self.lose(Count::RefusedWrites);
                     }
                     waited = true;
@@ -79,45 +76,59 @@ impl Output {
 #[derive(Debug)]
 pub(super) struct Segmenter {
     segment: Box<[u8]>,
-    /// A segment behind its header, where the device wants one.
+    /// A segment behind its headers, where the device wants some.
     frame: Box<[u8]>,
 }
 
 impl Segmenter {
     /// Bytes that [`Segmenter::new`] allocates.
-    pub(super) const MEMORY_BYTES: usize = 2 * MAX_PACKET_LEN + HEADER_LEN;
+    pub(super) const MEMORY_BYTES: usize = MAX_PACKET_LEN + Self::FRAME_LEN;
+
+    const FRAME_LEN: usize = HEADER_LEN + MAX_LINK_LEN + MAX_PACKET_LEN;
 
     pub(super) fn new() -> Self {
         Self {
             segment: vec![0; MAX_PACKET_LEN].into_boxed_slice(),
-            frame: vec![0; HEADER_LEN + MAX_PACKET_LEN].into_boxed_slice(),
+            frame: vec![0; Self::FRAME_LEN].into_boxed_slice(),
         }
     }
 
-    /// Writes the packet's segments; all of it is lost if its offload fields contradict it.
+    /// Writes the segments of the packet behind the first `link_len` bytes of `frame`, each behind a link header like
+    /// that; all of it is lost if its offload fields contradict it.
     pub(super) fn write(
         &mut self,
-        packet: &[u8],
+        way: Way,
+        frame: &[u8],
+        link_len: usize,
         offload: &Offload,
         output: &mut Output,
     ) -> Written {
+        let Some((link, packet)) = frame.split_at_checked(link_len) else {
+            return output.lose(Count::Unsegmentable);
+        };
         let Ok(mut segments) = Segments::new(packet, offload, &mut self.segment) else {
             return output.lose(Count::Unsegmentable);
         };
+        let header_len = output.port.header_len();
+        let before = header_len.saturating_add(link_len);
         while let Some(segment) = segments.next_segment() {
-            let end = output.header_len.saturating_add(segment.len());
-            let Some((header, body)) = self
+            let end = before.saturating_add(segment.len());
+            let Some((headers, body)) = self
                 .frame
                 .get_mut(..end)
-                .and_then(|frame| frame.split_at_mut_checked(output.header_len))
+                .and_then(|frame| frame.split_at_mut_checked(before))
             else {
                 return output.lose(Count::Unsegmentable);
             };
+            let Some((header, place)) = headers.split_at_mut_checked(header_len) else {
+                return output.lose(Count::Unsegmentable);
+            };
             header.fill(0);
+            place.copy_from_slice(link);
             body.copy_from_slice(segment);
             output.stats.add(Count::SoftwareSegments, 1);
             let frame = self.frame.get(..end).unwrap_or_default();
-            if output.write(frame) == Written::Gone {
+            if output.write(way, frame, before) == Written::Gone {
                 return Written::Gone;
             }
         }
@@ -126,7 +137,8 @@ impl Segmenter {
 }
 
 /// EBADFD: a TUN file whose interface was deleted; EFAULT: one whose interface is being deleted while it is read
-/// (drivers/net/tun.c, `tun_get` and `tun_ring_recv`); the others: a socket whose peer has closed.
+/// (drivers/net/tun.c, `tun_get` and `tun_ring_recv`); ENXIO: a packet socket whose interface was deleted
+/// (net/packet/af_packet.c, `packet_snd`); the others: a socket whose peer has closed.
 pub(super) fn means_gone(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -134,6 +146,7 @@ pub(super) fn means_gone(error: &io::Error) -> bool {
             libc::EBADFD
                 | libc::EFAULT
                 | libc::ENODEV
+                | libc::ENXIO
                 | libc::EPIPE
                 | libc::ECONNRESET
                 | libc::ENOTCONN

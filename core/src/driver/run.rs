@@ -7,13 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::{self, JoinHandle};
 
 use super::burst::Burst;
+use super::device::Device;
 use super::error::{RunError, SystemError};
 use super::output::{Output, Segmenter};
 use super::queue::Queue;
 use super::stats::{QueueStats, SharedStats};
 use super::stop::Stop;
-use super::tun::Tun;
-use super::virtio;
 use crate::dataplane::Descriptor;
 use crate::net::Instant;
 
@@ -70,18 +69,23 @@ pub fn now() -> Instant {
 
 impl Driver {
     /// Starts one thread for each queue. Each has a processor of its own, which is called with one burst at a
-    /// time and leaves a verdict in every descriptor: `Drop` is counted, everything else is written back to
-    /// the queue that it came from. A processor gets at least one packet and at most 64.
+    /// time and leaves a verdict in every descriptor. What is dropped is counted. Everything else is written back to
+    /// the queue of a TUN that it came from; where it goes on packet sockets, [`super::AfPacket`] says. A processor gets
+    /// at least one packet and at most 64.
     ///
     /// # Errors
     /// If there are not as many processors as queues, or a thread cannot be started. Nothing runs then.
-    pub fn start<P>(tun: Tun, processors: Vec<P>, options: &RunOptions) -> Result<Self, RunError>
+    pub fn start<P>(
+        device: impl Into<Device>,
+        processors: Vec<P>,
+        options: &RunOptions,
+    ) -> Result<Self, RunError>
     where
         P: FnMut(Instant, &mut [u8], &mut [Descriptor]) + Send + 'static,
     {
-        let (device, files, capabilities) = tun.into_queues();
-        if files.len() != processors.len() {
-            let (queues, processors) = (files.len(), processors.len());
+        let (device, ports, capabilities) = device.into().into_ports();
+        if ports.len() != processors.len() {
+            let (queues, processors) = (ports.len(), processors.len());
             return Err(RunError::ProcessorCount {
                 device,
                 queues,
@@ -89,29 +93,22 @@ impl Driver {
             });
         }
         let stop = Stop::new().map_err(|error| SystemError::new(&device, "eventfd", error))?;
-        let header_len = if capabilities.virtio_header {
-            virtio::HEADER_LEN
-        } else {
-            0
-        };
         let software = options.software_offload || !capabilities.virtio_header;
         let mut driver = Self {
             device,
-            queues: Vec::with_capacity(files.len()),
+            queues: Vec::with_capacity(ports.len()),
             stop,
         };
-        for (index, (file, processor)) in files.into_iter().zip(processors).enumerate() {
+        for (index, (port, processor)) in ports.into_iter().zip(processors).enumerate() {
             let stats = SharedStats::new();
             let stop = driver.stop.clone();
             let output = Output {
-                file,
-                header_len,
+                port,
                 stats: stats.writer(),
                 stop,
             };
             let segmenter = software.then(Segmenter::new);
-            let device = driver.device.clone();
-            let mut queue = Queue::new(device, index, options.frames_bytes, output, segmenter);
+            let mut queue = Queue::new(index, options.frames_bytes, output, segmenter);
             let ends = StopAtEnd(driver.stop.clone());
             let thread = thread::Builder::new()
                 .name(format!("portolan-q{index}"))

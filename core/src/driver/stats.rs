@@ -36,7 +36,7 @@ macro_rules! queue_counters {
 }
 
 queue_counters! {
-    /// Packets read. One packet to be segmented counts as one.
+    /// IP packets read. One packet to be segmented counts as one.
     received_packets = ReceivedPackets;
     /// Bytes read, from the IP header on.
     received_bytes = ReceivedBytes;
@@ -56,7 +56,7 @@ queue_counters! {
     bursts = Bursts;
     /// Times the thread waited for packets.
     waits = Waits;
-    /// Reads shorter than the virtio header, or longer than any packet: never processed.
+    /// Reads shorter than their headers, or longer than any packet, or that make no sense: never processed.
     unreadable = Unreadable;
     /// Checksums completed in software.
     software_checksums = SoftwareChecksums;
@@ -72,6 +72,11 @@ queue_counters! {
     failed_writes = FailedWrites;
     /// The error number of the last failed write; 0 if there was none.
     last_write_error = LastWriteError;
+    /// Frames without an IP packet, such as ARP: sent on to the other side, or left to the kernel.
+    other_frames = OtherFrames;
+    /// Frames that the kernel dropped because this queue did not read them fast enough. Brought up to date with the
+    /// CPU time. A TUN counts its own as dropped on transmission (`ip -s link`).
+    missed_frames = MissedFrames;
     /// CPU time that the queue's thread has used, in nanoseconds, in the kernel and outside it. Brought up to
     /// date when the thread waits, every 64 bursts, and when it ends.
     cpu_nanos = CpuNanos;

@@ -66,10 +66,16 @@ impl InterfaceRequest {
         [*first, *second] = flags.to_ne_bytes();
     }
 
-    /// Sets `ifr_mtu`, in bytes.
-    pub(super) fn set_mtu(&mut self, mtu: u32) {
+    /// The number in `ifr_ifindex`.
+    pub(super) fn number(&self) -> u32 {
+        let [n0, n1, n2, n3, ..] = self.value;
+        u32::from_ne_bytes([n0, n1, n2, n3])
+    }
+
+    /// Sets `ifr_mtu`, in bytes, or `ifr_ifindex`.
+    pub(super) fn set_number(&mut self, number: u32) {
         if let Some(field) = self.value.first_chunk_mut::<4>() {
-            *field = mtu.to_ne_bytes();
+            *field = number.to_ne_bytes();
         }
     }
 }

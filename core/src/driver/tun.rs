@@ -13,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use super::capabilities::{Capabilities, Loss};
 use super::error::{OpenError, SystemError};
+use super::port::{End, Framing, Port};
 use super::sys::{self, InterfaceRequest};
 use super::virtio;
 
@@ -186,8 +187,22 @@ impl Tun {
         self.queues.iter().map(AsFd::as_fd)
     }
 
-    pub(super) fn into_queues(self) -> (String, Vec<File>, Capabilities) {
-        (self.name, self.queues, self.capabilities)
+    pub(super) fn into_ports(self) -> (String, Vec<Port>, Capabilities) {
+        let header_len = if self.capabilities.virtio_header {
+            virtio::HEADER_LEN
+        } else {
+            0
+        };
+        let name = &self.name;
+        let ports = self.queues.into_iter().map(|file| Port {
+            near: End {
+                name: name.clone(),
+                file,
+            },
+            far: None,
+            framing: Framing::Packets { header_len },
+        });
+        (name.clone(), ports.collect(), self.capabilities)
     }
 
     fn with_first_queue(name: String, first: Attached, losses: Vec<Loss>) -> Self {
@@ -310,7 +325,7 @@ impl Tun {
 
     fn set_mtu(&self, mtu: u32) -> Result<(), SystemError> {
         let mut request = self.interface_request();
-        request.set_mtu(mtu);
+        request.set_number(mtu);
         self.interface_ioctl(libc::SIOCSIFMTU as libc::Ioctl, "SIOCSIFMTU", &mut request)
     }
 

@@ -24,8 +24,13 @@ impl Drop for Running {
 impl Running {
     /// Starts it where it may make devices; `None`, said loudly, where namespaces are refused.
     fn start(files: &Files) -> Option<Self> {
+        Self::start_on(files, "true", "--tun ptl0")
+    }
+
+    /// The same, on a device that `preparation` prepares.
+    fn start_on(files: &Files, preparation: &str, device: &str) -> Option<Self> {
         let socket = files.path("control.sock").display().to_string();
-        let arguments = format!("run --tun ptl0 --control {socket} {}", files.arguments());
+        let arguments = format!("run {device} --control {socket} {}", files.arguments());
         let probe = Command::new("unshare")
             .args(["-rn", "test", "-e", "/dev/net/tun"])
             .status();
@@ -35,7 +40,13 @@ impl Running {
         }
         let log = fs::File::create(files.path("log")).expect("writable");
         let child = Command::new("unshare")
-            .arg("-rn")
+            .args([
+                "-rn",
+                "sh",
+                "-c",
+                &format!("{preparation} && exec \"$@\""),
+                "sh",
+            ])
             .arg(portolan().get_program())
             .args(arguments.split_whitespace())
             .stdout(Stdio::piped())
@@ -64,6 +75,14 @@ impl Running {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
         assert!(sent.is_ok_and(|status| status.success()), "kill -s {name}");
+    }
+
+    /// Stops it; its exit code and what it has logged.
+    fn stop(&mut self, files: &Files) -> (Option<i32>, String) {
+        self.signal("TERM");
+        let status = self.child.wait().expect("it ends");
+        let log = fs::read_to_string(files.path("log")).expect("a log");
+        (status.code(), log)
     }
 }
 
@@ -110,10 +129,8 @@ fn files_are_followed_live_and_a_signal_ends_it_cleanly() {
     assert!(stats.contains("\"limit\": 262144"), "{stats}");
     running.until("get connections", |out| out.starts_with("PROTOCOL"));
 
-    running.signal("TERM");
-    let status = running.child.wait().expect("it ends");
-    let log = fs::read_to_string(files.path("log")).expect("a log");
-    assert_eq!(status.code(), Some(0), "{log}");
+    let (status, log) = running.stop(&files);
+    assert_eq!(status, Some(0), "{log}");
     let mut stdout = String::new();
     let pipe = running.child.stdout.as_mut().expect("piped");
     pipe.read_to_string(&mut stdout).expect("UTF-8");
@@ -127,6 +144,51 @@ fn files_are_followed_live_and_a_signal_ends_it_cleanly() {
         !fs::exists(files.path("control.sock")).expect("readable"),
         "the socket is gone"
     );
+}
+
+#[test]
+fn packet_sockets_take_the_place_of_the_tun() {
+    let files = Files::new("run-af-packet");
+    let cable =
+        "ip link add near0 type veth peer name far0 && ip link set near0 up && ip link set far0 up";
+    for (device, queues) in [("near0", 2), ("near0,far0", 4)] {
+        let arguments = format!("--af-packet {device} --queues 2");
+        let Some(mut running) = Running::start_on(&files, cable, &arguments) else {
+            return;
+        };
+        running.until("get stats", |said| !said.is_empty());
+        let (status, log) = running.stop(&files);
+        assert_eq!(status, Some(0), "{log}");
+        let name = device.replace(',', "+");
+        assert!(log.contains(&format!(" on {name} (")), "{log}");
+        assert!(log.contains(&format!("queues: {queues})")), "{log}");
+    }
+}
+
+#[test]
+fn what_is_no_pair_of_interfaces_is_refused() {
+    let files = Files::new("run-af-packet-refused");
+    for (device, said) in [
+        ("--tun ptl0 --af-packet near0", "cannot be used with"),
+        ("--af-packet a,b,c", "one interface or two"),
+        (
+            "--af-packet no-such-device",
+            "no-such-device: SIOCGIFINDEX: ",
+        ),
+        ("", "--tun NAME or --af-packet NAME"),
+    ] {
+        let socket = files.path("control.sock").display().to_string();
+        let finished = run(&format!(
+            "run {device} --control {socket} {}",
+            files.arguments()
+        ));
+        assert_eq!(finished.status, 2, "{device}: {}", finished.stderr);
+        assert!(
+            finished.stderr.contains(said),
+            "{device}: {}",
+            finished.stderr
+        );
+    }
 }
 
 #[test]

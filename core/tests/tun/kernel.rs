@@ -30,9 +30,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) fn in_namespace(name: &str, test: impl FnOnce() + Send + 'static) {
     let name = String::from(name);
     let tested = thread::spawn(move || {
-        // SAFETY: takes a number; changes only the calling thread's namespace.
-        if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-            let error = std::io::Error::last_os_error();
+        if let Err(error) = enter_namespace() {
             eprintln!("SKIPPED {name}: no network namespace: unshare(CLONE_NEWNET): {error}");
             return;
         }
@@ -45,6 +43,15 @@ pub(crate) fn in_namespace(name: &str, test: impl FnOnce() + Send + 'static) {
     tested
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+/// Gives the calling thread a network namespace of its own.
+pub(crate) fn enter_namespace() -> std::io::Result<()> {
+    // SAFETY: takes a number; changes only the calling thread's namespace.
+    match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 pub(crate) fn in_gvisor() -> bool {
@@ -67,11 +74,14 @@ pub(crate) fn address(device: &str) {
     ip(&format!("link set {device} up"));
     ip(&format!("addr add {}/24 dev {device}", HERE[0]));
     ip(&format!("-6 addr add {}/64 dev {device} nodad", HERE[1]));
-    if in_gvisor() {
-        return;
+    if !in_gvisor() {
+        await_own(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 1));
     }
-    // The kernel makes the route to an IPv6 address of its own a moment later, in a work queue.
-    let own = format!("{:032x} 80 ", 0xfd09_u128 << 112 | 1);
+}
+
+/// The kernel makes the route to an IPv6 address of its own a moment later, in a work queue.
+pub(crate) fn await_own(address: Ipv6Addr) {
+    let own = format!("{:032x} 80 ", address.to_bits());
     for _ in 0..500 {
         let routes = std::fs::read_to_string("/proc/thread-self/net/ipv6_route");
         if routes.is_ok_and(|routes| routes.contains(&own)) {
@@ -79,7 +89,7 @@ pub(crate) fn address(device: &str) {
         }
         thread::sleep(Duration::from_millis(10));
     }
-    panic!("{device} has no route to its own IPv6 address");
+    panic!("there is no route to {address}, which is our own");
 }
 
 pub(crate) fn options(offload: bool, queues: usize) -> TunOptions {
@@ -132,8 +142,7 @@ pub(crate) fn tcp_delivers_to(listener: TcpListener, to: SocketAddr, len: usize)
         connection.write_all(b"all").expect("an answer goes out");
         from
     });
-    let mut client =
-        TcpStream::connect_timeout(&to, TIMEOUT).expect("a connection through the TUN");
+    let mut client = TcpStream::connect_timeout(&to, TIMEOUT).expect("a connection");
     client.set_write_timeout(Some(TIMEOUT)).expect("a timeout");
     client.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     client.write_all(&sent).expect("everything goes out");

@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 
 use portolan::dataplane::{Config, Dataplane, Descriptor};
-use portolan::driver::{Driver, QueueStats, RunOptions, Tun};
+use portolan::driver::{Device, Driver, QueueStats, RunOptions};
 use portolan::net::{Instant, Protocol, ServiceId};
 use portolan::service::{
     Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, Schedule, ServiceSpec,
@@ -26,14 +26,16 @@ const CLUSTER_IPS: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 0x96)),
 ];
 
-struct Serving {
+pub(crate) struct Serving {
     dataplane: Dataplane,
-    driver: Driver,
+    pub(crate) driver: Driver,
     next: u32,
+    pub(crate) masquerade: bool,
 }
 
 impl Serving {
-    fn start(tun: Tun, options: &RunOptions) -> Self {
+    pub(crate) fn start(device: impl Into<Device>, options: &RunOptions) -> Self {
+        let device = device.into();
         let mut dataplane = Dataplane::new(&Config::default()).expect("a dataplane");
         let [IpAddr::V4(ipv4), IpAddr::V6(ipv6)] = THERE else {
             panic!("one address of each family")
@@ -46,7 +48,7 @@ impl Serving {
         };
         let published = dataplane.publish(&mut vec![Edit::Node(node)]);
         assert!(published.expect("published").refused.is_empty());
-        let processors = (0..tun.capabilities().queues)
+        let processors = (0..device.capabilities().queues)
             .map(|_| {
                 let mut worker = dataplane.worker().expect("a worker");
                 let mut allocations = None;
@@ -58,19 +60,25 @@ impl Serving {
                 }
             })
             .collect();
-        let driver = Driver::start(tun, processors, options).expect("the driver starts");
+        let driver = Driver::start(device, processors, options).expect("the driver starts");
         Self {
             dataplane,
             driver,
             next: 1,
+            masquerade: true,
         }
     }
 
     /// Serves `frontend` with `endpoint`, or with none, while packets flow.
-    fn serve(&mut self, protocol: Protocol, frontend: SocketAddr, endpoint: Option<SocketAddr>) {
+    pub(crate) fn serve(
+        &mut self,
+        protocol: Protocol,
+        frontend: SocketAddr,
+        endpoint: Option<SocketAddr>,
+    ) {
         let rule = SourceRule {
             set: EndpointSet::Cluster,
-            masquerade: true,
+            masquerade: self.masquerade,
         };
         let spec = ServiceSpec {
             protocol,
@@ -102,7 +110,7 @@ impl Serving {
         assert_eq!(published.refused, []);
     }
 
-    fn stop(self) -> QueueStats {
+    pub(crate) fn stop(self) -> QueueStats {
         let queues = self.driver.stop().expect("nothing failed");
         queues
             .into_iter()

@@ -52,6 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         packages::VALGRIND,
         packages::OBJDUMP,
         packages::STRACE,
+        packages::ETHTOOL,
         packages::PKG_CONFIG,
         packages::CMAKE,
         packages::MUSL_GCC,

@@ -4,6 +4,7 @@ mod apply;
 mod backend;
 mod check;
 mod control;
+mod device;
 mod dns;
 mod edit;
 mod explain;
@@ -34,8 +35,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serves the Services of a set of manifests, on a TUN device or in the kernel, and follows changes of the files
-    Run(run::RunArguments),
+    /// Serves the Services of a set of manifests, on a device or in the kernel, and follows changes of the files
+    Run(Box<run::RunArguments>),
     /// Says where a packet would go and why, by the code that moves the packets
     Explain(explain::ExplainArguments),
     /// Prints Services, endpoints, connections or counters

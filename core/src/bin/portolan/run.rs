@@ -1,8 +1,9 @@
-//! `portolan run`: serves the Services of a set of manifests on a TUN device until it is told to stop.
+//! `portolan run`: serves the Services of a set of manifests on a device until it is told to stop.
 
 use crate::CommandError;
 use crate::backend::{Backend, Movers, TableArguments};
 use crate::control::{Asked, Request, Socket};
+use crate::device::DeviceArguments;
 use crate::dns::{DnsArguments, DnsServer};
 use crate::get::{Resource, rows};
 use crate::offline::{apply, own_node};
@@ -15,12 +16,12 @@ use crate::{explain, serve, watch};
 use clap::Args;
 use core::net::SocketAddr;
 use core::time::Duration;
-use portolan::dataplane::{Config, Descriptor, descriptor_flags};
-use portolan::driver::{self, Capabilities, Driver, RunOptions, Tun, TunOptions};
+use portolan::dataplane::Config;
+use portolan::driver::{self, Driver};
 use portolan::health::Moment;
 use portolan::metrics::{SyncMetrics, exposition};
 use portolan::model::{Kind, Object};
-use portolan::net::{Arrival, Family};
+use portolan::net::Family;
 use portolan::plan::NodeConfig;
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -55,19 +56,8 @@ pub(crate) struct RunArguments {
     backend: Option<Backend>,
     #[command(flatten)]
     table: TableArguments,
-    /// The TUN device of the userspace backend: made if there is none of this name
-    #[arg(long, value_name = "NAME")]
-    tun: Option<String>,
-    /// A second TUN device, for a node that tells pods by their interfaces (detectLocal BridgeInterface or
-    /// InterfaceNamePrefix): what is routed into this one comes from pods
-    #[arg(long, value_name = "NAME", requires = "tun")]
-    pod_tun: Option<String>,
-    /// Queues of each device, a thread for each
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
-    queues: u32,
-    /// Does without checksum and segmentation offload
-    #[arg(long)]
-    no_offload: bool,
+    #[command(flatten)]
+    device: DeviceArguments,
     /// Answers /healthz and /livez here, for instance 0.0.0.0:10256 [default: where --config says, else nowhere]
     #[arg(long, value_name = "IP:PORT")]
     healthz_bind_address: Option<SocketAddr>,
@@ -99,8 +89,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
         memory_advice: Some(driver::huge_pages),
         ..Config::default()
     };
-    let devices = 1 + u32::from(arguments.pod_tun.is_some());
-    config.limits.workers = arguments.queues * devices;
+    config.limits.workers = arguments.device.workers();
     settings.apply(&mut config);
     let mut serving = Serving::new(settings.node.clone(), &config)?;
     let begun = serve::now();
@@ -124,7 +113,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
         })?;
     let backend = wanted_backend(arguments, &settings);
     let mut movers = Movers::new(backend, arguments.table.options());
-    movers.begin(backend, &mut serving, |serving| start(arguments, serving))?;
+    movers.begin(backend, &mut serving, |serving| {
+        arguments.device.start(serving)
+    })?;
     let server = open_server(arguments, &settings, &events)?;
     server.follow(serving.node());
     let dns = DnsServer::start(&arguments.dns, serving.node())?;
@@ -174,94 +165,6 @@ fn wanted_backend(arguments: &RunArguments, settings: &Settings) -> Backend {
         (Some(backend), _) => backend,
         (None, Some(false)) => Backend::Nftables,
         (None, _) => Backend::Userspace,
-    }
-}
-
-/// Opens the devices and starts a thread for each of their queues.
-fn start(arguments: &RunArguments, serving: &mut Serving) -> Result<Vec<Driver>, CommandError> {
-    let name = arguments.tun.as_ref();
-    let name = name.ok_or("the userspace backend needs --tun NAME")?;
-    let mut drivers = vec![start_device(arguments, serving, name, Arrival::Elsewhere)?];
-    if let Some(name) = &arguments.pod_tun {
-        drivers.push(start_device(
-            arguments,
-            serving,
-            name,
-            Arrival::PodInterface,
-        )?);
-    } else if let Some(pods) = &serving.node().plan().node().pod_interface {
-        warn!(
-            "pods are told by their interfaces ({pods}), and without --pod-tun nobody says which packets entered by \
-             them: no sender counts as a pod"
-        );
-    }
-    Ok(drivers)
-}
-
-/// Opens one device, whose packets all entered by the same kind of interface.
-fn start_device(
-    arguments: &RunArguments,
-    serving: &mut Serving,
-    name: &str,
-    arrival: Arrival,
-) -> Result<Driver, CommandError> {
-    let tun = Tun::open(&TunOptions {
-        queues: usize::try_from(arguments.queues)?,
-        offload: !arguments.no_offload,
-        ..TunOptions::new(name)
-    })?;
-    for loss in tun.losses() {
-        warn!("{}: {loss}", tun.name());
-    }
-    let capabilities = tun.capabilities().clone();
-    let mut processors = Vec::new();
-    for _ in 0..capabilities.queues {
-        let mut worker = serving.dataplane().worker()?;
-        processors.push(
-            move |now, frames: &mut [u8], descriptors: &mut [Descriptor]| {
-                if arrival == Arrival::PodInterface {
-                    for descriptor in descriptors.iter_mut() {
-                        descriptor.flags = descriptor_flags::FROM_POD;
-                    }
-                }
-                worker.process_burst(now, frames, descriptors);
-            },
-        );
-    }
-    let options = RunOptions {
-        software_offload: arguments.no_offload,
-        ..RunOptions::default()
-    };
-    let driver = Driver::start(tun, processors, &options)?;
-    let services = serving.objects().keys();
-    info!(
-        "serving {} frontends of {} Services on {} (offloads: {}; queues: {})",
-        serving.node().frontends().count(),
-        services
-            .filter(|object| object.kind == Kind::Service)
-            .count(),
-        driver.device(),
-        offloads(&capabilities),
-        capabilities.queues,
-    );
-    Ok(driver)
-}
-
-fn offloads(capabilities: &Capabilities) -> String {
-    let granted = [
-        (capabilities.checksum, "checksum"),
-        (capabilities.tcp_segmentation, "TCP segmentation"),
-        (capabilities.udp_segmentation, "UDP segmentation"),
-    ];
-    let names: Vec<_> = granted
-        .iter()
-        .filter(|(granted, _)| *granted)
-        .map(|(_, name)| *name)
-        .collect();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
     }
 }
 
@@ -481,7 +384,7 @@ impl Running<'_> {
             return;
         }
         let arguments = self.arguments;
-        let start = |serving: &mut Serving| start(arguments, serving);
+        let start = |serving: &mut Serving| arguments.device.start(serving);
         match self.movers.begin(wanted, &mut self.serving, start) {
             Ok(()) => info!("new connections are moved by the backend {wanted:?}"),
             Err(error) => error!("{error}; the old backend stays in force"),

@@ -10,7 +10,7 @@ use std::thread;
 
 use super::*;
 use crate::dataplane::{Offload, Verdict, offload_flags};
-use crate::driver::{RunError, sys};
+use crate::driver::{RunError, Tun, sys, virtio};
 use crate::packet::build;
 
 type Processor = Box<dyn FnMut(Instant, &mut [u8], &mut [Descriptor]) + Send>;
