@@ -235,7 +235,7 @@ typedef struct portolan_dns portolan_dns;
 typedef struct portolan_dns_reader portolan_dns_reader;
 
 #if defined(__linux__)
-/* A TUN device whose packets are moved. Its threads, named portolan-q0 and so on, block all signals; there is one for
+/* A device whose packets are moved. Its threads, named portolan-q0 and so on, block all signals; there is one for
  * each queue. Controlled by one thread at a time.
  */
 typedef struct portolan_driver portolan_driver;
@@ -801,7 +801,7 @@ typedef struct {
     uint32_t struct_size;
     /* Zero. */
     uint32_t reserved;
-    /* Packets read. One packet to be segmented counts as one. */
+    /* IP packets read. One packet to be segmented counts as one. */
     uint64_t received_packets;
     /* Bytes read, from the IP header on. */
     uint64_t received_bytes;
@@ -821,7 +821,7 @@ typedef struct {
     uint64_t bursts;
     /* Times the thread waited for packets. */
     uint64_t waits;
-    /* Reads shorter than the virtio header, or longer than any packet: never processed. */
+    /* Reads shorter than their headers, or longer than any packet, or that make no sense: never processed. */
     uint64_t unreadable;
     /* Checksums completed in software. */
     uint64_t software_checksums;
@@ -839,7 +839,40 @@ typedef struct {
     uint64_t last_write_error;
     /* CPU time that the queue's thread has used, in nanoseconds; brought up to date now and then. */
     uint64_t cpu_nanos;
+    /* Frames without an IP packet, such as ARP: sent on to the other side, or left to the kernel. None of a TUN.
+     */
+    uint64_t other_frames;
+    /* Frames that the kernel dropped because this queue did not read them fast enough; brought up to date now and
+     * then. A TUN counts its own, as dropped on transmission.
+     */
+    uint64_t missed_frames;
 } portolan_driver_stats;
+#endif
+
+#if defined(__linux__)
+/* Packet sockets on one Ethernet interface or on two. Fields that are left zero take their default. What it points to
+ * is read during the call only.
+ */
+typedef struct {
+    /* sizeof(portolan_af_packet_options). */
+    uint32_t struct_size;
+    /* How many sockets share an interface's frames, by connection, each with a thread and a worker; 0: one. Between
+     * two interfaces each has as many.
+     */
+    uint32_t queues;
+    /* The interface's name, at most 15 bytes; with other_side, the one on this side. */
+    const char *name;
+    /* The interface on the other side of a bump in the wire; NULL: a next hop. */
+    const char *other_side;
+    /* Memory for one burst's packets of each queue, in bytes; 0: 256 KiB. */
+    size_t frames_bytes;
+    /* 1: set the interfaces up. */
+    uint8_t up;
+    /* 1: complete checksums and cut segments in software even if the kernel would. */
+    uint8_t software_offload;
+    /* Zero. */
+    uint8_t reserved[6];
+} portolan_af_packet_options;
 #endif
 
 #if defined(__linux__)
@@ -1504,14 +1537,15 @@ portolan_status portolan_driver_start(portolan_dataplane *dataplane,
 
 #if defined(__linux__)
 /* Writes to bytes how much memory portolan_driver_start() takes with these options for each queue, threads' stacks
- * not counted. Opens nothing. Any thread. Since 0.1.
+ * not counted; portolan_driver_start_af_packet() takes as much for the same frames_bytes. Opens nothing. Any thread.
+ * Since 0.1.
  */
 portolan_status portolan_driver_memory_required(const portolan_tun_options *options,
                                                 uint64_t *bytes);
 #endif
 
 #if defined(__linux__)
-/* The interface's name; NULL of NULL. Lives as long as the driver. Since 0.1. */
+/* The interface's name, or both with "+" between; NULL of NULL. Lives as long as the driver. Since 0.1. */
 const char *portolan_driver_name(const portolan_driver *driver);
 #endif
 
@@ -1553,6 +1587,23 @@ portolan_status portolan_driver_stop(portolan_driver **driver,
  * on it too where a driver runs. Any thread. Since 0.1.
  */
 uint64_t portolan_driver_now(void);
+#endif
+
+#if defined(__linux__)
+/* Opens packet sockets and moves their packets through the dataplane; otherwise as portolan_driver_start(), for hosts
+ * whose kernel does not route what is for Services. Takes CAP_NET_RAW.
+ *
+ * On one interface it is a next hop: it takes the IP packets that other stations send to the interface's address. What
+ * is forwarded or answered goes back to the station that sent it, which routes it by its new destination; what is
+ * passed is left to the kernel, which has a copy. Between two it is a bump in the wire: what comes by one interface
+ * leaves by the other, link addresses as they were, frames that are no IP too; answers go back. Neither resolves
+ * neighbours. Checksums, segments and VLAN tags are kept as the interfaces have them. The kernel sees all frames as
+ * well, so give the interfaces no addresses that Services use. Since 0.1.
+ */
+portolan_status portolan_driver_start_af_packet(portolan_dataplane *dataplane,
+                                                const portolan_af_packet_options *options,
+                                                portolan_driver **driver,
+                                                portolan_error **error);
 #endif
 
 #if defined(__linux__)

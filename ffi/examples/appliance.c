@@ -219,9 +219,13 @@ int main(int count, char **arguments) {
     int result = set_node(dataplane, arguments[2]);
     for (int i = 3; i < count && result == 0; i++) result = serve(dataplane, arguments[i]);
 
-    const portolan_tun_options options = {.struct_size = sizeof options, .name = arguments[1], .up = 1};
+    const int routed = strncmp(arguments[1], "next-hop:", 9) != 0;
+    const portolan_tun_options tun = {.struct_size = sizeof tun, .name = arguments[1], .up = 1};
+    const portolan_af_packet_options sockets = {
+        .struct_size = sizeof sockets, .name = routed ? NULL : arguments[1] + 9, .up = 1};
     if (result == 0) {
-        status = portolan_driver_start(dataplane, &options, &driver, &error);
+        status = routed ? portolan_driver_start(dataplane, &tun, &driver, &error)
+                        : portolan_driver_start_af_packet(dataplane, &sockets, &driver, &error);
         if (status != PORTOLAN_STATUS_OK) result = failed(arguments[1], status, &error);
     }
     if (result == 0) {

@@ -1,19 +1,19 @@
 //! Packets of this kernel, moved on threads of the library: the host touches none. Linux only.
 
 use crate::call::{self, control, enter, output, text};
-use crate::dataplane::portolan_dataplane;
+use crate::dataplane::{DataplaneState, portolan_dataplane};
 use crate::error::{Failure, c_string, portolan_error};
 use crate::sized::{self, SizedStruct};
 use crate::status::portolan_status;
 use core::ffi::{c_char, c_int};
 use core::mem::MaybeUninit;
 use portolan::dataplane::Descriptor;
-use portolan::driver::{self, Driver, QueueStats, RunError, RunOptions, Tun, TunOptions};
+use portolan::driver::{self, Device, Driver, QueueStats, RunError, RunOptions, Tun, TunOptions};
 use portolan::net::Instant;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// A TUN device whose packets are moved. Its threads, named portolan-q0 and so on, block all signals; there is one for
+/// A device whose packets are moved. Its threads, named portolan-q0 and so on, block all signals; there is one for
 /// each queue. Controlled by one thread at a time.
 #[derive(Debug)]
 pub struct portolan_driver {
@@ -65,7 +65,7 @@ pub struct portolan_driver_stats {
     pub struct_size: u32,
     /// Zero.
     pub reserved: u32,
-    /// Packets read. One packet to be segmented counts as one.
+    /// IP packets read. One packet to be segmented counts as one.
     pub received_packets: u64,
     /// Bytes read, from the IP header on.
     pub received_bytes: u64,
@@ -85,7 +85,7 @@ pub struct portolan_driver_stats {
     pub bursts: u64,
     /// Times the thread waited for packets.
     pub waits: u64,
-    /// Reads shorter than the virtio header, or longer than any packet: never processed.
+    /// Reads shorter than their headers, or longer than any packet, or that make no sense: never processed.
     pub unreadable: u64,
     /// Checksums completed in software.
     pub software_checksums: u64,
@@ -103,6 +103,11 @@ pub struct portolan_driver_stats {
     pub last_write_error: u64,
     /// CPU time that the queue's thread has used, in nanoseconds; brought up to date now and then.
     pub cpu_nanos: u64,
+    /// Frames without an IP packet, such as ARP: sent on to the other side, or left to the kernel. None of a TUN.
+    pub other_frames: u64,
+    /// Frames that the kernel dropped because this queue did not read them fast enough; brought up to date now and
+    /// then. A TUN counts its own, as dropped on transmission.
+    pub missed_frames: u64,
 }
 
 // SAFETY: repr(C), integers and pointers without padding (ffi/tests/c/layout.c holds it).
@@ -139,24 +144,31 @@ impl From<QueueStats> for portolan_driver_stats {
             failed_writes: stats.failed_writes,
             last_write_error: stats.last_write_error,
             cpu_nanos: stats.cpu_nanos,
+            other_frames: stats.other_frames,
+            missed_frames: stats.missed_frames,
         }
     }
 }
 
-fn system(message: impl Into<String>) -> Failure {
+pub(crate) fn system(message: impl Into<String>) -> Failure {
     Failure::new(portolan_status::System, "options", message)
+}
+
+/// How threads run, of numbers that are zero where nothing was asked for.
+pub(crate) const fn run_options(frames_bytes: usize, software_offload: u8) -> RunOptions {
+    RunOptions {
+        frames_bytes: if frames_bytes == 0 {
+            1 << 18
+        } else {
+            frames_bytes
+        },
+        software_offload: software_offload != 0,
+    }
 }
 
 impl portolan_tun_options {
     const fn run_options(self) -> RunOptions {
-        RunOptions {
-            frames_bytes: if self.frames_bytes == 0 {
-                1 << 18
-            } else {
-                self.frames_bytes
-            },
-            software_offload: self.software_offload != 0,
-        }
+        run_options(self.frames_bytes, self.software_offload)
     }
 
     /// # Safety
@@ -248,28 +260,37 @@ pub unsafe extern "C" fn portolan_driver_start(
         let options = unsafe { sized::read(options, "options") }?;
         // SAFETY: as promised of what it points to.
         let tun = unsafe { options.open() }?;
-        let device = c_string(tun.name());
-        let losses = tun.losses().iter().map(|loss| c_string(&loss.to_string()));
-        let losses = losses.collect();
-        let mut processors = Vec::new();
-        for _ in 0..tun.capabilities().queues {
-            let mut worker = state.dataplane.worker().map_err(|full| {
-                Failure::new(portolan_status::Limit, "limits.workers", full.to_string())
-            })?;
-            processors.push(
-                move |now: Instant, frames: &mut [u8], burst: &mut [Descriptor]| {
-                    worker.process_burst(now, frames, burst);
-                },
-            );
-        }
-        let started = without_signals(|| Driver::start(tun, processors, &options.run_options()));
-        let driver = started.map_err(ended)?;
-        out.write(Box::into_raw(Box::new(portolan_driver {
-            driver,
-            device,
-            losses,
-        })));
+        let started = start(&state, tun.into(), &options.run_options())?;
+        out.write(Box::into_raw(Box::new(started)));
         Ok(())
+    })
+}
+
+/// Moves a device's packets through the dataplane, with a worker for each of its queues.
+pub(crate) fn start(
+    state: &DataplaneState,
+    device: Device,
+    options: &RunOptions,
+) -> Result<portolan_driver, Failure> {
+    let name = c_string(device.name());
+    let losses = device.losses().iter();
+    let losses = losses.map(|loss| c_string(&loss.to_string())).collect();
+    let mut processors = Vec::new();
+    for _ in 0..device.capabilities().queues {
+        let mut worker = state.dataplane.worker().map_err(|full| {
+            Failure::new(portolan_status::Limit, "limits.workers", full.to_string())
+        })?;
+        processors.push(
+            move |now: Instant, frames: &mut [u8], burst: &mut [Descriptor]| {
+                worker.process_burst(now, frames, burst);
+            },
+        );
+    }
+    let driver = without_signals(|| Driver::start(device, processors, options)).map_err(ended)?;
+    Ok(portolan_driver {
+        driver,
+        device: name,
+        losses,
     })
 }
 
@@ -278,7 +299,8 @@ fn ended(error: RunError) -> Failure {
 }
 
 /// Writes to `bytes` how much memory portolan_driver_start() takes with these options for each queue, threads' stacks
-/// not counted. Opens nothing. Any thread. Since 0.1.
+/// not counted; portolan_driver_start_af_packet() takes as much for the same frames_bytes. Opens nothing. Any thread.
+/// Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or points to as many readable bytes as its `struct_size` says.
@@ -296,7 +318,7 @@ pub unsafe extern "C" fn portolan_driver_memory_required(
     })
 }
 
-/// The interface's name; NULL of NULL. Lives as long as the driver. Since 0.1.
+/// The interface's name, or both with "+" between; NULL of NULL. Lives as long as the driver. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn portolan_driver_name(driver: Option<&portolan_driver>) -> *const c_char {
     driver.map_or(core::ptr::null(), |driver| driver.device.as_ptr())

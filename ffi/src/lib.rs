@@ -63,6 +63,9 @@ pub mod worker;
 pub mod driver;
 
 #[cfg(target_os = "linux")]
+pub mod af_packet;
+
+#[cfg(target_os = "linux")]
 pub mod nft;
 
 pub mod dns;

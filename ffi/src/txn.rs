@@ -1,6 +1,6 @@
 //! Several changes to a node that become one generation.
 
-use crate::call::{self, control, enter, output};
+use crate::call::{self, ErrorOut, control, enter, output};
 use crate::error::{Failure, portolan_error};
 use crate::node::{kind_of, portolan_node};
 use crate::object::{portolan_service_object, portolan_slice_object};
@@ -41,6 +41,18 @@ pub extern "C" fn portolan_txn_begin(
     })
 }
 
+/// Adds something to a transaction.
+fn inside(
+    txn: Option<&portolan_txn>,
+    error: ErrorOut<'_>,
+    body: impl FnOnce(&mut TxnState) -> Result<(), Failure>,
+) -> portolan_status {
+    control(error, || {
+        let mut state = enter(txn.map(|handle| &handle.state), "txn")?;
+        body(&mut state)
+    })
+}
+
 /// Adds: this Service is new or different. What the struct points to is copied. A value that is not allowed gives
 /// PORTOLAN_STATUS_INVALID and adds nothing. Since 0.1.
 ///
@@ -54,8 +66,7 @@ pub unsafe extern "C" fn portolan_txn_put_service(
 ) -> portolan_status {
     // SAFETY: as promised.
     let txn = unsafe { txn.as_ref() };
-    control(error, || {
-        let mut state = enter(txn.map(|handle| &handle.state), "txn")?;
+    inside(txn, error, |state| {
         // SAFETY: as promised.
         let service = unsafe { sized::read(service, "service") }?;
         // SAFETY: as promised of what it points to.
@@ -78,8 +89,7 @@ pub unsafe extern "C" fn portolan_txn_put_slice(
 ) -> portolan_status {
     // SAFETY: as promised.
     let txn = unsafe { txn.as_ref() };
-    control(error, || {
-        let mut state = enter(txn.map(|handle| &handle.state), "txn")?;
+    inside(txn, error, |state| {
         // SAFETY: as promised.
         let slice = unsafe { sized::read(slice, "slice") }?;
         // SAFETY: as promised of what it points to.
@@ -103,8 +113,7 @@ pub unsafe extern "C" fn portolan_txn_apply(
 ) -> portolan_status {
     // SAFETY: as promised.
     let txn = unsafe { txn.as_ref() };
-    control(error, || {
-        let mut state = enter(txn.map(|handle| &handle.state), "txn")?;
+    inside(txn, error, |state| {
         // SAFETY: as promised.
         let objects = unsafe { call::bytes(objects.cast(), objects_size, "objects") }?;
         let decoded = k8s::decode(objects, "objects");
@@ -131,9 +140,8 @@ pub unsafe extern "C" fn portolan_txn_delete(
 ) -> portolan_status {
     // SAFETY: as promised.
     let txn = unsafe { txn.as_ref() };
-    control(error, || {
+    inside(txn, error, |state| {
         let kind = kind_of(kind)?;
-        let mut state = enter(txn.map(|handle| &handle.state), "txn")?;
         // SAFETY: as promised.
         let name_space = unsafe { call::text(name_space, "name_space") }?;
         // SAFETY: as promised.
@@ -157,9 +165,8 @@ pub unsafe extern "C" fn portolan_txn_replace(
 ) -> portolan_status {
     // SAFETY: as promised.
     let txn = unsafe { txn.as_ref() };
-    control(error, || {
+    inside(txn, error, |state| {
         let kind = kind_of(kind)?;
-        let mut state = enter(txn.map(|handle| &handle.state), "txn")?;
         state.batch.replace(kind);
         Ok(())
     })

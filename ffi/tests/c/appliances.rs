@@ -6,10 +6,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use super::build::Flavour;
-use super::namespace::{configure, in_namespace, tcp_delivers, udp_delivers};
+use super::namespace::{Other, configure, in_namespace, ip, tcp_delivers, udp_delivers};
 
 /// An appliance that runs; killed when it is dropped.
 struct Appliance {
@@ -20,7 +20,10 @@ struct Appliance {
 impl Appliance {
     /// Starts it and waits until it is ready; `None` if it cannot be run here.
     fn start(flavour: Flavour, source: &str, arguments: &[&str]) -> Option<Self> {
-        let mut command = flavour.program(source)?;
+        Some(Self::run(flavour.program(source)?, arguments))
+    }
+
+    fn run(mut command: Command, arguments: &[&str]) -> Self {
         let child = command
             .args(arguments)
             .stdin(Stdio::piped())
@@ -30,7 +33,7 @@ impl Appliance {
         let said = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut appliance = Self { child, said };
         assert_eq!(appliance.next_line(), "ready");
-        Some(appliance)
+        appliance
     }
 
     fn next_line(&mut self) -> String {
@@ -84,31 +87,63 @@ fn services_by_hand(flavour: Flavour) {
             return;
         };
         configure("ptl0");
-        for (here, node, frontend) in [
-            ("10.9.0.1", "10.9.0.2", "10.9.0.96:80"),
-            ("fd09::1", "fd09::2", "[fd09::96]:80"),
+        serves(&mut appliance, ["10.9.0.96:80", "[fd09::96]:80"]);
+        appliance.stop();
+    });
+}
+
+/// Everything that an appliance is told, at these addresses.
+fn serves(appliance: &mut Appliance, frontends: [&str; 2]) {
+    let families = [("10.9.0.1", "10.9.0.2"), ("fd09::1", "fd09::2")];
+    for ((here, node), frontend) in families.into_iter().zip(frontends) {
+        let listener = TcpListener::bind((address(here), 0)).expect("a port");
+        let datagrams = UdpSocket::bind((address(here), 0)).expect("a port");
+        let tcp = listener.local_addr().expect("an address");
+        let udp = datagrams.local_addr().expect("an address");
+        appliance.ask(&format!("serve tcp/{frontend}={tcp}"));
+        appliance.ask(&format!("serve udp/{frontend}={udp}"));
+        let to: SocketAddr = frontend.parse().expect("an address");
+        assert_eq!(tcp_delivers(&listener, to, 1 << 20), address(node));
+        udp_delivers(&datagrams, to);
+        // Another endpoint, then none at all: the client is told.
+        let other = TcpListener::bind((address(here), 0)).expect("a port");
+        let next = other.local_addr().expect("an address");
+        appliance.ask(&format!("serve tcp/{frontend}={next}"));
+        tcp_delivers(&other, to, 1000);
+        appliance.ask(&format!("serve tcp/{frontend}="));
+        let refused = std::net::TcpStream::connect(to).expect_err("nobody is there");
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        appliance.ask(&format!("stop udp/{frontend}"));
+    }
+    let stats = appliance.ask("stats").concat();
+    assert!(!stats.contains("forwarded 0 "), "{stats}");
+}
+
+/// The router is this namespace, the appliance its next hop in another.
+fn services_at_a_next_hop(flavour: Flavour) {
+    in_namespace(move || {
+        let Some(program) = flavour.program("examples/appliance.c") else {
+            return;
+        };
+        let other = Other::connect("ptl0", "near0");
+        let mut there = other.command(&program);
+        there.envs(
+            program
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        let arguments = ["next-hop:near0", "10.9.0.2,fd09::2"];
+        let mut appliance = Appliance::run(there, &arguments);
+        configure("ptl0");
+        for route in [
+            "route add 10.96.0.0/16 via 10.9.0.9",
+            "route add 10.9.0.2 via 10.9.0.9",
+            "-6 route add fd96::/64 via fd09::9",
+            "-6 route add fd09::2 via fd09::9",
         ] {
-            let listener = TcpListener::bind((address(here), 0)).expect("a port");
-            let datagrams = UdpSocket::bind((address(here), 0)).expect("a port");
-            let tcp = listener.local_addr().expect("an address");
-            let udp = datagrams.local_addr().expect("an address");
-            appliance.ask(&format!("serve tcp/{frontend}={tcp}"));
-            appliance.ask(&format!("serve udp/{frontend}={udp}"));
-            let to: SocketAddr = frontend.parse().expect("an address");
-            assert_eq!(tcp_delivers(&listener, to, 1 << 20), address(node));
-            udp_delivers(&datagrams, to);
-            // Another endpoint, then none at all: the client is told.
-            let other = TcpListener::bind((address(here), 0)).expect("a port");
-            let next = other.local_addr().expect("an address");
-            appliance.ask(&format!("serve tcp/{frontend}={next}"));
-            tcp_delivers(&other, to, 1000);
-            appliance.ask(&format!("serve tcp/{frontend}="));
-            let refused = std::net::TcpStream::connect(to).expect_err("nobody is there");
-            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-            appliance.ask(&format!("stop udp/{frontend}"));
+            ip(route);
         }
-        let stats = appliance.ask("stats").concat();
-        assert!(!stats.contains("forwarded 0 "), "{stats}");
+        serves(&mut appliance, ["10.96.0.96:80", "[fd96::96]:80"]);
         appliance.stop();
     });
 }
@@ -170,6 +205,12 @@ fn an_appliance_is_clean_under_the_sanitizers() {
 #[test]
 fn an_appliance_is_clean_under_valgrind() {
     services_by_hand(Flavour::Valgrind);
+}
+
+#[test]
+fn an_appliance_is_a_next_hop_on_packet_sockets() {
+    services_at_a_next_hop(Flavour::Plain);
+    services_at_a_next_hop(Flavour::Sanitized);
 }
 
 #[test]

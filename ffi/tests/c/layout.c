@@ -236,7 +236,7 @@ AT(portolan_tun_options, virtio_header, 48);
 #endif
 
 #ifdef __linux__
-SIZE(portolan_driver_stats, 160);
+SIZE(portolan_driver_stats, 176);
 AT(portolan_driver_stats, struct_size, 0);
 AT(portolan_driver_stats, received_packets, 8);
 AT(portolan_driver_stats, received_bytes, 16);
@@ -257,6 +257,19 @@ AT(portolan_driver_stats, short_writes, 128);
 AT(portolan_driver_stats, failed_writes, 136);
 AT(portolan_driver_stats, last_write_error, 144);
 AT(portolan_driver_stats, cpu_nanos, 152);
+AT(portolan_driver_stats, other_frames, 160);
+AT(portolan_driver_stats, missed_frames, 168);
+#endif
+
+#ifdef __linux__
+SIZE(portolan_af_packet_options, 40);
+AT(portolan_af_packet_options, struct_size, 0);
+AT(portolan_af_packet_options, queues, 4);
+AT(portolan_af_packet_options, name, 8);
+AT(portolan_af_packet_options, other_side, 16);
+AT(portolan_af_packet_options, frames_bytes, 24);
+AT(portolan_af_packet_options, up, 32);
+AT(portolan_af_packet_options, software_offload, 33);
 #endif
 
 SIZE(portolan_nft_options, 56);

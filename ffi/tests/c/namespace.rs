@@ -1,6 +1,7 @@
 //! A network namespace of its own for a test, with a TUN's addresses in it.
 
 use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
@@ -26,6 +27,59 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
+pub(crate) fn ip(arguments: &str) {
+    let done = Command::new("ip").args(arguments.split(' ')).status();
+    assert!(done.is_ok_and(|status| status.success()), "ip {arguments}");
+}
+
+/// Another namespace, with a name, for a program on the other end of a cable. It goes when this is dropped.
+pub(crate) struct Other {
+    name: String,
+}
+
+impl Other {
+    /// Lays a cable from the interface `here` to `there`, which has the addresses `.9` and is up.
+    pub(crate) fn connect(here: &str, there: &str) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("portolan-ffi-{}-{number}", std::process::id());
+        ip(&format!("netns add {name}"));
+        let other = Self { name };
+        let name = &other.name;
+        ip(&format!(
+            "link add {here} type veth peer name {there} netns {name}"
+        ));
+        ip(&format!("-n {name} link set {there} up"));
+        ip(&format!("-n {name} addr add 10.9.0.9/24 dev {there}"));
+        ip(&format!(
+            "-n {name} -6 addr add fd09::9/64 dev {there} nodad"
+        ));
+        // What comes back from a Service may come from an address that is routed elsewhere.
+        for each in ["all", here] {
+            let filter = format!("/proc/sys/net/ipv4/conf/{each}/rp_filter");
+            std::fs::write(filter, "0").expect("rp_filter");
+        }
+        other
+    }
+
+    /// The command that runs a program there.
+    pub(crate) fn command(&self, program: &Command) -> Command {
+        let mut there = Command::new("ip");
+        there.args(["netns", "exec", &self.name]);
+        there.arg(program.get_program()).args(program.get_args());
+        there
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        // Whoever is left in it keeps it; its name goes.
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.name])
+            .status();
+    }
+}
+
 /// Gives the device its addresses, and waits until the kernel routes to them.
 pub(crate) fn configure(device: &str) {
     for arguments in [
@@ -33,8 +87,7 @@ pub(crate) fn configure(device: &str) {
         format!("-6 addr add fd09::1/64 dev {device} nodad"),
         format!("link set {device} up"),
     ] {
-        let done = Command::new("ip").args(arguments.split(' ')).status();
-        assert!(done.is_ok_and(|status| status.success()), "ip {arguments}");
+        ip(&arguments);
     }
     for _ in 0..500 {
         if UdpSocket::bind("[fd09::1]:0").is_ok_and(|socket| socket.connect("[fd09::1]:9").is_ok())
