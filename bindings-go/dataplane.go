@@ -14,7 +14,7 @@ import (
 // beside it.
 type Dataplane struct {
 	handle *handle[*C.portolan_dataplane]
-	node   *Node
+	node   *Node // nil: its host fills it
 }
 
 // toC fills what is 0 with the defaults of a node.
@@ -59,6 +59,16 @@ func (l Limits) Memory() (bytes uint64, err error) {
 // NewDataplane makes a dataplane that this node fills, and takes all its memory. The seed is the key of every hash:
 // take it from crypto/rand and keep it secret.
 func (n *Node) NewDataplane(limits Limits, seed [16]byte) (*Dataplane, error) {
+	return newDataplane(n, limits, seed)
+}
+
+// NewDataplane makes a dataplane that its host fills, by [Dataplane.PutService] and [Dataplane.SetNode]: for an appliance
+// without Kubernetes. Otherwise as [Node.NewDataplane].
+func NewDataplane(limits Limits, seed [16]byte) (*Dataplane, error) {
+	return newDataplane(nil, limits, seed)
+}
+
+func newDataplane(node *Node, limits Limits, seed [16]byte) (*Dataplane, error) {
 	wanted, err := limits.toC()
 	if err != nil {
 		return nil, err
@@ -70,23 +80,61 @@ func (n *Node) NewDataplane(limits Limits, seed [16]byte) (*Dataplane, error) {
 		return nil, err
 	}
 	free := func(pointer *C.portolan_dataplane) { C.portolan_dataplane_free(&pointer) }
-	dataplane := &Dataplane{newHandle(pointer, free), n}
+	dataplane := &Dataplane{newHandle(pointer, free), node}
 	own(dataplane, dataplane.handle)
 	return dataplane, nil
 }
 
-// Publish makes everything that changed in the node visible to packets at once, and says the generation. What the
-// limits have no room for is returned; all else takes effect.
+// PutService notes a service that is new or different, by a number that the host chooses: less than Limits.Services,
+// small is best. Packets see it after Publish. ErrState if a node fills this dataplane.
+func (d *Dataplane) PutService(id uint32, protocol Protocol, service ServiceSpec) error {
+	return d.note(func(dataplane *C.portolan_dataplane, memory *cMemory, said **C.portolan_error) C.portolan_status {
+		lent := memory.spec(id, protocol, &service)
+		return C.portolan_dataplane_put_service(dataplane, &lent, said)
+	})
+}
+
+// RemoveService notes that a service is gone; no effect if there is none of this number. Otherwise as PutService.
+func (d *Dataplane) RemoveService(id uint32) error {
+	return d.note(func(dataplane *C.portolan_dataplane, _ *cMemory, said **C.portolan_error) C.portolan_status {
+		return C.portolan_dataplane_remove_service(dataplane, C.uint32_t(id), said)
+	})
+}
+
+// SetNode notes what is known of the node. Otherwise as PutService.
+func (d *Dataplane) SetNode(node NodeSpec) error {
+	return d.note(func(dataplane *C.portolan_dataplane, memory *cMemory, said **C.portolan_error) C.portolan_status {
+		lent := memory.node(&node)
+		return C.portolan_dataplane_set_node(dataplane, &lent, said)
+	})
+}
+
+// note gives C what it borrows for one call.
+func (d *Dataplane) note(give func(*C.portolan_dataplane, *cMemory, **C.portolan_error) C.portolan_status) error {
+	return d.handle.use(func(dataplane *C.portolan_dataplane) error {
+		var memory cMemory
+		defer memory.free()
+		var said *C.portolan_error
+		return check(give(dataplane, &memory, &said), said)
+	})
+}
+
+// Publish makes everything that changed visible to packets at once, in the node or by hand, and says the generation.
+// What the limits have no room for is returned; all else takes effect.
 func (d *Dataplane) Publish() (generation uint64, rejections []Rejection, err error) {
 	err = d.handle.use(func(dataplane *C.portolan_dataplane) error {
-		return d.node.handle.use(func(node *C.portolan_node) error {
+		publish := func(node *C.portolan_node) error {
 			var number C.uint64_t
 			var list *C.portolan_rejections
 			var said *C.portolan_error
 			err := check(C.portolan_dataplane_publish(dataplane, node, &number, &list, &said), said)
 			generation, rejections = uint64(number), taken(list)
 			return err
-		})
+		}
+		if d.node == nil {
+			return publish(nil)
+		}
+		return d.node.handle.use(publish)
 	})
 	return generation, rejections, err
 }

@@ -126,7 +126,8 @@ func (n *Node) SetEndpointTags(tags map[netip.Addr]uint64) error {
 }
 
 // Commit makes all changes of a batch, as one generation, and says which. The batch is empty afterwards. What cannot be
-// served as written is returned, and costs nothing else anything.
+// served as written is returned, and costs nothing else anything. A value that is not allowed in what was put by hand is
+// an error, which names the field; node and batch are as they were then.
 func (n *Node) Commit(batch *Batch) (generation uint64, rejections []Rejection, err error) {
 	err = n.handle.use(func(node *C.portolan_node) error {
 		var txn *C.portolan_txn
@@ -155,6 +156,16 @@ func (n *Node) Commit(batch *Batch) (generation uint64, rejections []Rejection, 
 // add adds a change to a transaction.
 func (c *batched) add(txn *C.portolan_txn) error {
 	var said *C.portolan_error
+	var memory cMemory
+	defer memory.free()
+	switch put := c.put.(type) {
+	case *Service:
+		service := memory.service(put)
+		return check(C.portolan_txn_put_service(txn, &service, &said), said)
+	case *EndpointSlice:
+		slice := memory.slice(put)
+		return check(C.portolan_txn_put_slice(txn, &slice, &said), said)
+	}
 	switch {
 	case c.objects != nil:
 		bytes, size := text(c.objects)

@@ -84,10 +84,22 @@ func (*Node) Changes(uint64) (Changes, error) { return Changes{}, ErrNoEngine }
 func (*Node) Frontends() iter.Seq[Frontend] { return func(func(Frontend) bool) {} }
 
 // NewDataplane returns ErrNoEngine.
+func NewDataplane(Limits, [16]byte) (*Dataplane, error) { return nil, ErrNoEngine }
+
+// NewDataplane returns ErrNoEngine.
 func (*Node) NewDataplane(Limits, [16]byte) (*Dataplane, error) { return nil, ErrNoEngine }
 
 // Close does nothing.
 func (*Node) Close() error { return nil }
+
+// PutService returns ErrNoEngine.
+func (*Dataplane) PutService(uint32, Protocol, ServiceSpec) error { return ErrNoEngine }
+
+// RemoveService returns ErrNoEngine.
+func (*Dataplane) RemoveService(uint32) error { return ErrNoEngine }
+
+// SetNode returns ErrNoEngine.
+func (*Dataplane) SetNode(NodeSpec) error { return ErrNoEngine }
 
 // Publish returns ErrNoEngine.
 func (*Dataplane) Publish() (uint64, []Rejection, error) { return 0, nil, ErrNoEngine }

@@ -13,9 +13,10 @@ type Batch struct {
 	changes []batched
 }
 
-// batched is objects to be applied, a kind to be replaced, or an object to be forgotten.
+// batched is objects to be applied, one to be put, a kind to be replaced, or an object to be forgotten.
 type batched struct {
 	objects         []byte
+	put             any // a *Service or an *EndpointSlice
 	all             bool
 	kind            Kind
 	namespace, name string

@@ -137,6 +137,11 @@ func TestErrorsNameTheField(t *testing.T) {
 	if _, err := dataplane.StartTUN(portolan.TUNOptions{Name: "a name that is too long"}); !errors.Is(err, portolan.ErrSystem) {
 		t.Errorf("%v", err)
 	}
+	var refused *portolan.Error
+	_, err = dataplane.StartAFPacket(portolan.AFPacketOptions{Interface: "lo", OtherSide: "no-such-device"})
+	if !errors.Is(err, portolan.ErrSystem) || !errors.As(err, &refused) || refused.Field != "options" {
+		t.Errorf("%v", err)
+	}
 	if _, err := dataplane.NewFrames(1<<20, 1<<20); !errors.Is(err, portolan.ErrInvalid) {
 		t.Errorf("%v", err)
 	}

@@ -8,7 +8,7 @@ import "C"
 
 import "unsafe"
 
-// Driver moves the packets of a TUN device through a dataplane, on threads of the library: Go touches none.
+// Driver moves the packets of a device through a dataplane, on threads of the library: Go touches none.
 type Driver struct {
 	handle *handle[*C.portolan_driver]
 }
@@ -22,23 +22,46 @@ func (d *Dataplane) StartTUN(options TUNOptions) (*Driver, error) {
 	descriptors := (*C.int)(C.malloc(size)) // a pointer to Go's memory must not lie in a struct that C reads
 	defer C.free(unsafe.Pointer(descriptors))
 	copyInts(unsafe.Slice(descriptors, len(options.Descriptors)), options.Descriptors)
-	flag := func(on bool) C.uint8_t {
-		if on {
-			return 1
-		}
-		return 0
-	}
 	wanted := C.portolan_tun_options{
 		queues: C.uint32_t(options.Queues), name: name, mtu: C.uint32_t(options.MTU),
 		descriptors: descriptors, descriptor_count: C.size_t(len(options.Descriptors)),
-		up: flag(options.Up), no_offload: flag(options.NoOffload),
+		up: choice(options.Up, 1, 0), no_offload: choice(options.NoOffload, 1, 0),
 	}
 	wanted.struct_size = C.uint32_t(unsafe.Sizeof(wanted))
-	var driver *Driver
-	err := d.handle.use(func(dataplane *C.portolan_dataplane) error {
+	return d.start(func(dataplane *C.portolan_dataplane, pointer **C.portolan_driver, said **C.portolan_error) C.portolan_status {
+		return C.portolan_driver_start(dataplane, &wanted, pointer, said)
+	})
+}
+
+// StartAFPacket opens packet sockets and moves their packets, until Close or an interface goes; otherwise as
+// [Dataplane.StartTUN]. On one interface it is a next hop: what other stations send to the interface goes back to them,
+// translated, and they route it by its new destination. Between two it is a bump in the wire. Neither resolves
+// neighbours. Takes CAP_NET_RAW.
+func (d *Dataplane) StartAFPacket(options AFPacketOptions) (*Driver, error) {
+	name := C.CString(options.Interface)
+	defer C.free(unsafe.Pointer(name))
+	wanted := C.portolan_af_packet_options{
+		queues: C.uint32_t(options.Queues), name: name,
+		up: choice(options.Up, 1, 0), software_offload: choice(options.SoftwareOffload, 1, 0),
+	}
+	if options.OtherSide != "" {
+		wanted.other_side = C.CString(options.OtherSide)
+		defer C.free(unsafe.Pointer(wanted.other_side))
+	}
+	wanted.struct_size = C.uint32_t(unsafe.Sizeof(wanted))
+	return d.start(func(dataplane *C.portolan_dataplane, pointer **C.portolan_driver, said **C.portolan_error) C.portolan_status {
+		return C.portolan_driver_start_af_packet(dataplane, &wanted, pointer, said)
+	})
+}
+
+// start keeps the driver that begin starts on the dataplane.
+func (d *Dataplane) start(
+	begin func(*C.portolan_dataplane, **C.portolan_driver, **C.portolan_error) C.portolan_status,
+) (driver *Driver, err error) {
+	err = d.handle.use(func(dataplane *C.portolan_dataplane) error {
 		var pointer *C.portolan_driver
 		var said *C.portolan_error
-		if err := check(C.portolan_driver_start(dataplane, &wanted, &pointer, &said), said); err != nil {
+		if err := check(begin(dataplane, &pointer, &said), said); err != nil {
 			return err
 		}
 		free := func(pointer *C.portolan_driver) { C.portolan_driver_stop(&pointer, nil) }
@@ -55,7 +78,7 @@ func copyInts(to []C.int, from []int) {
 	}
 }
 
-// Name is the interface's; empty of a closed driver.
+// Name is the interface's, or both with a + between; empty of a closed driver.
 func (d *Driver) Name() (name string) {
 	_ = d.handle.use(func(driver *C.portolan_driver) error {
 		name = C.GoString(C.portolan_driver_name(driver))
@@ -93,6 +116,7 @@ func (d *Driver) Stats() (queues []DriverStats, err error) {
 				Unreadable: uint64(c.unreadable), Unsegmentable: uint64(c.unsegmentable),
 				RefusedWrites: uint64(c.refused_writes), ShortWrites: uint64(c.short_writes),
 				FailedWrites: uint64(c.failed_writes), CPUNanos: uint64(c.cpu_nanos),
+				OtherFrames: uint64(c.other_frames), MissedFrames: uint64(c.missed_frames),
 			})
 		}
 		return nil

@@ -2,11 +2,14 @@
 
 package portolan
 
-// Driver moves the packets of a TUN device; on Linux, with the engine.
+// Driver moves the packets of a device; on Linux, with the engine.
 type Driver struct{}
 
 // StartTUN returns ErrNoEngine.
 func (*Dataplane) StartTUN(TUNOptions) (*Driver, error) { return nil, ErrNoEngine }
+
+// StartAFPacket returns ErrNoEngine.
+func (*Dataplane) StartAFPacket(AFPacketOptions) (*Driver, error) { return nil, ErrNoEngine }
 
 // Name is empty.
 func (*Driver) Name() string { return "" }
