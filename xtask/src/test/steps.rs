@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::count::Reader;
 use super::step::Step;
-use crate::packages::{self, IPTABLES, OBJDUMP, PKG_CONFIG, PROMETHEUS, Tool, VALGRIND};
+use crate::packages::{self, IPTABLES, MUSL_GCC, OBJDUMP, PKG_CONFIG, PROMETHEUS, Tool, VALGRIND};
 use crate::{process, workspace};
 
 /// Each set of features is held to the lints by itself: features add, they never change behaviour.
@@ -35,6 +35,7 @@ const CASES: &str = "core/tests/cases";
 const INSTRUCTIONS: &str = "benches/baseline/instructions.csv";
 
 const WASM: &str = "wasm32-unknown-unknown";
+const MUSL: &str = "x86_64-unknown-linux-musl";
 
 /// Every step, in order.
 pub(crate) fn all() -> Vec<Step> {
@@ -102,7 +103,7 @@ fn documentation() -> Step {
 
 /// What needs no operating system must build without one.
 fn wasm() -> Vec<Step> {
-    let reason = wasm_missing();
+    let reason = target_missing(WASM);
     let check = |features: &str| {
         let name = format!("builds for wasm32, features [{features}]");
         let arguments = ["check", "--package", "portolan", "--lib", "--target", WASM];
@@ -128,20 +129,32 @@ fn go() -> Vec<Step> {
     if !workspace::root().join(GO_MODULE).join("go.mod").exists() {
         return Vec::new();
     }
-    let library = ["build", "--release", "--package", "portolan-ffi"];
+    // The one that the C tests link, which checks itself: optimising another takes minutes, and `cargo xtask bench go`
+    // does.
+    let library = ["build", "--package", "portolan-ffi"];
     let library = Step::cargo("the library that Go links", &library, Reader::Whole);
+    let link = format!("-L{}", workspace::target().join("debug").display());
     let go = |name: &str, arguments: &[&str], reader| {
-        Step::new(name, "go", arguments, reader).within(GO_MODULE)
+        let step = Step::new(name, "go", arguments, reader);
+        step.within(GO_MODULE).env("CGO_LDFLAGS", &link)
     };
-    let kube = |name: &str, arguments: &[&str], reader| {
-        Step::new(name, "go", arguments, reader).within(KUBE_MODULE)
-    };
+    let kube =
+        |name: &str, arguments: &[&str], reader| go(name, arguments, reader).within(KUBE_MODULE);
     let test = ["test", "-count=1", "-v", "./..."];
     let of_system = [
         "test",
         "-count=1",
         "-v",
         "-tags=portolan_system",
+        "-skip=Readme",
+        ".",
+    ];
+    let of_musl = [
+        "test",
+        "-count=1",
+        "-v",
+        "-tags=portolan_musl",
+        "-ldflags=-linkmode external -extldflags -static",
         "-skip=Readme",
         ".",
     ];
@@ -168,6 +181,7 @@ fn go() -> Vec<Step> {
         fuzz("FuzzProcess"),
         go("go test, metrics", &test, Reader::Go).within(GO_METRICS),
         installed(go("go test, library of the system", &of_system, Reader::Go)),
+        wholly_static(go("go test, musl", &of_musl, Reader::Go)),
         kube("go vet, kube", &["vet", "./..."], Reader::Whole),
         kube("go test, kube", &test, Reader::Go),
     ]
@@ -203,6 +217,14 @@ fn installed(step: Step) -> Step {
         .env("PKG_CONFIG_SYSROOT_DIR", &text(&destdir))
         .env("LD_LIBRARY_PATH", &text(&library))
         .skip_because(tool_missing(PKG_CONFIG))
+}
+
+/// Links what those tests have installed for musl.
+fn wholly_static(step: Step) -> Step {
+    let library = workspace::target().join("tmp/install-musl/opt/portolan/lib");
+    step.env("CGO_LDFLAGS", &format!("-L{}", library.display()))
+        .env("CC", "musl-gcc")
+        .skip_because(tool_missing(MUSL_GCC).or_else(|| target_missing(MUSL)))
 }
 
 /// Every case file there is, through the command that users hold their manifests to.
@@ -324,10 +346,10 @@ fn tool_missing(tool: Tool) -> Option<String> {
 }
 
 /// Gets the target if it is not here; says why there is none if it cannot be had.
-fn wasm_missing() -> Option<String> {
-    rustup(&["target", "add", WASM])
+fn target_missing(target: &str) -> Option<String> {
+    rustup(&["target", "add", target])
         .err()
-        .map(|error| format!("no target {WASM}: {error}"))
+        .map(|error| format!("no target {target}: {error}"))
 }
 
 /// Gets a component of the toolchain if it is not here; says why there is none if it cannot be had.
