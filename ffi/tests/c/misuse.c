@@ -1,5 +1,6 @@
 /* What goes wrong gets a status: NULL, wrong sizes, wrong numbers, the wrong order. Never a crash. */
 #include "check.h"
+#include <pthread.h>
 
 static const uint8_t SEED[PORTOLAN_SEED_BYTES];
 
@@ -161,6 +162,80 @@ static void order(portolan_dataplane *dataplane) {
     EXPECT(OK, portolan_node_free(&node));
 }
 
+#ifdef __linux__
+static void devices(portolan_dataplane *dataplane) {
+    portolan_driver *driver = NULL;
+    portolan_error *error = NULL;
+    uint64_t bytes;
+    portolan_tun_options tun = {.struct_size = sizeof tun};
+    portolan_af_packet_options sockets = {.struct_size = sizeof sockets};
+    portolan_driver_stats stats = {.struct_size = sizeof stats};
+    EXPECT(NULL, portolan_driver_start(NULL, &tun, &driver, NULL));
+    EXPECT(NULL, portolan_driver_start(dataplane, NULL, &driver, NULL));
+    EXPECT(NULL, portolan_driver_start(dataplane, &tun, NULL, NULL));
+    EXPECT(NULL, portolan_driver_start(dataplane, &tun, &driver, NULL)); /* no name */
+    EXPECT(NULL, portolan_driver_start_af_packet(NULL, &sockets, &driver, NULL));
+    EXPECT(NULL, portolan_driver_start_af_packet(dataplane, NULL, &driver, NULL));
+    EXPECT(NULL, portolan_driver_start_af_packet(dataplane, &sockets, NULL, NULL));
+    EXPECT(NULL, portolan_driver_start_af_packet(dataplane, &sockets, &driver, NULL)); /* no name */
+    EXPECT(NULL, portolan_driver_memory_required(NULL, &bytes));
+    EXPECT(NULL, portolan_driver_memory_required(&tun, NULL));
+    EXPECT(OK, portolan_driver_memory_required(&tun, &bytes));
+    EXPECT(NULL, portolan_driver_stats_read(NULL, 0, &stats));
+    tun.name = sockets.name = "a name that is too long";
+    EXPECT(SYSTEM, portolan_driver_start(dataplane, &tun, &driver, NULL));
+    EXPECT(SYSTEM, portolan_driver_start_af_packet(dataplane, &sockets, &driver, NULL));
+    sockets.name = "no-such-device";
+    EXPECT(SYSTEM, portolan_driver_start_af_packet(dataplane, &sockets, &driver, &error));
+    if (strstr(portolan_error_message(error), "no-such-device: SIOCGIFINDEX") == NULL) {
+        fprintf(stderr, "message: %s\n", portolan_error_message(error));
+        failures++;
+    }
+    portolan_error_free(&error);
+    sockets.name = "\xff";
+    EXPECT(INVALID, portolan_driver_start_af_packet(dataplane, &sockets, &driver, NULL));
+    const int closed = -1;
+    tun.descriptors = &closed;
+    tun.descriptor_count = 1;
+    EXPECT(INVALID, portolan_driver_start(dataplane, &tun, &driver, NULL));
+    tun.struct_size = 8;
+    EXPECT(SIZE, portolan_driver_start(dataplane, &tun, &driver, NULL));
+    sockets.struct_size = 1u << 20;
+    EXPECT(SIZE, portolan_driver_start_af_packet(dataplane, &sockets, &driver, NULL));
+    EXPECT(OK, portolan_driver_stop(NULL, NULL));
+    EXPECT(OK, portolan_driver_stop(&driver, NULL));
+    if (driver != NULL || portolan_driver_name(NULL) != NULL || portolan_driver_loss(NULL, 0) != NULL ||
+        portolan_driver_fd(NULL) != -1) {
+        fprintf(stderr, "a driver out of nothing\n");
+        failures++;
+    }
+}
+#endif
+
+/* Two threads with one worker: each call is made, or refused as busy. */
+static void *burst_by_burst(void *worker) {
+    uint8_t frame[64] = {0};
+    portolan_descriptor packet = {.len = 64, .capacity = 64};
+    uintptr_t others = 0;
+    for (int i = 0; i < 2000; i++) {
+        const portolan_status status = portolan_worker_process(worker, 0, frame, 64, &packet, sizeof packet, 1);
+        others += status != PORTOLAN_STATUS_OK && status != PORTOLAN_STATUS_BUSY;
+    }
+    return (void *)others;
+}
+
+static void threads(portolan_dataplane *dataplane) {
+    portolan_worker *worker = NULL;
+    pthread_t both[2];
+    EXPECT(OK, portolan_worker_new(dataplane, &worker, NULL));
+    for (int i = 0; i < 2; i++) failures += pthread_create(&both[i], NULL, burst_by_burst, worker) != 0;
+    for (int i = 0; i < 2; i++) {
+        void *others = NULL;
+        failures += pthread_join(both[i], &others) != 0 || others != NULL;
+    }
+    EXPECT(OK, portolan_worker_free(&worker));
+}
+
 int main(void) {
     portolan_limits limits = small();
     portolan_dataplane *by_hand = NULL, *from_node = NULL, *huge = NULL;
@@ -171,6 +246,10 @@ int main(void) {
     sizes();
     numbers(by_hand);
     bursts(by_hand);
+    threads(by_hand);
+#ifdef __linux__
+    devices(by_hand);
+#endif
     order(from_node);
     EXPECT(OK, portolan_dataplane_free(&by_hand));
     EXPECT(OK, portolan_dataplane_free(&by_hand)); /* it is NULL now */
