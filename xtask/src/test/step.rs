@@ -29,10 +29,15 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// A step that runs `program` with `arguments` in the workspace's root.
+    /// A step that runs `program` with `arguments` in the workspace's root. Go links the library that the C tests link,
+    /// which checks itself: optimising another takes minutes, and is left to `cargo xtask bench go`.
     pub(crate) fn new(name: &str, program: &str, arguments: &[&str], reader: Reader) -> Self {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(workspace::root());
+        if program == "go" {
+            let library = workspace::target().join("debug");
+            command.env("CGO_LDFLAGS", format!("-L{}", library.display()));
+        }
         Self {
             name: name.to_owned(),
             command,
