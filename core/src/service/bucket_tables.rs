@@ -11,15 +11,13 @@
     clippy::arithmetic_side_effects
 )]
 
+use super::chunk_pool::{ChunkPool, NONE};
 use crate::net::EndpointId;
 use alloc::vec::Vec;
 
 /// Buckets in a chunk.
 pub(super) const CHUNK: u32 = 256;
 const CHUNK_LEN: usize = CHUNK as usize;
-const NONE: u32 = u32::MAX;
-
-type Chunk = [u32; CHUNK_LEN];
 
 /// One table; its chunks are in [`BucketTables`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +29,7 @@ pub(super) struct BucketTable {
 /// The chunks of all tables.
 #[derive(Debug)]
 pub(super) struct BucketTables {
-    chunks: Vec<Chunk>,
-    /// The first free chunk; each names the next in its first bucket.
-    free: u32,
+    chunks: ChunkPool<CHUNK_LEN>,
 }
 
 impl BucketTable {
@@ -61,26 +57,13 @@ impl BucketTables {
     }
 
     pub(super) const fn memory_bytes(buckets: u32) -> u64 {
-        (Self::chunk_count(buckets) as u64).saturating_mul(size_of::<Chunk>() as u64)
+        ChunkPool::<CHUNK_LEN>::memory_bytes(Self::chunk_count(buckets) as u64)
     }
 
     /// `None` if the memory cannot be had.
     pub(super) fn new(buckets: u32) -> Option<Self> {
-        let count = Self::chunk_count(buckets);
-        let mut chunks = Vec::new();
-        chunks.try_reserve_exact(count as usize).ok()?;
-        for number in 0..count {
-            let mut chunk = [NONE; CHUNK_LEN];
-            let next = number.wrapping_add(1);
-            if let Some(link) = chunk.first_mut()
-                && next < count
-            {
-                *link = next;
-            }
-            chunks.push(chunk);
-        }
-        let free = if count == 0 { NONE } else { 0 };
-        Some(Self { chunks, free })
+        let chunks = ChunkPool::new(Self::chunk_count(buckets))?;
+        Some(Self { chunks })
     }
 
     /// The endpoint in a bucket; `None` at and beyond the table's length.
@@ -89,12 +72,12 @@ impl BucketTables {
         if bucket >= table.len {
             return None;
         }
-        let first = self.chunks.get(table.first as usize)?;
+        let first = self.chunks.get(table.first)?;
         let chunk = if table.len <= CHUNK {
             first
         } else {
             let chunk = *first.get((bucket / CHUNK) as usize)?;
-            self.chunks.get(chunk as usize)?
+            self.chunks.get(chunk)?
         };
         chunk
             .get((bucket % CHUNK) as usize)
@@ -107,12 +90,12 @@ impl BucketTables {
         let words: Vec<u32> = buckets.iter().map(|id| id.0).collect();
         let chunks: Vec<u32> = words
             .chunks(CHUNK_LEN)
-            .map(|content| self.take(content))
+            .map(|content| self.chunks.take(content))
             .collect();
         let first = match chunks.as_slice() {
             [] => NONE,
             [only] => *only,
-            several => self.take(several),
+            several => self.chunks.take(several),
         };
         BucketTable {
             len: u32::try_from(words.len()).unwrap_or(0),
@@ -123,57 +106,24 @@ impl BucketTables {
     /// Gives the chunks of a table back.
     pub(super) fn release(&mut self, table: &BucketTable) {
         if table.len > CHUNK {
-            let root = self.chunks.get(table.first as usize).copied();
+            let root = self.chunks.get(table.first).copied();
             let count = Self::chunk_count(table.len) as usize;
             for chunk in root.iter().flatten().take(count) {
-                self.give(*chunk);
+                self.chunks.give(*chunk);
             }
         }
         if table.len > 0 {
-            self.give(table.first);
-        }
-    }
-
-    fn take(&mut self, content: &[u32]) -> u32 {
-        let number = self.free;
-        let Some(chunk) = self.chunks.get_mut(number as usize) else {
-            debug_assert!(
-                false,
-                "there are chunks for as many buckets as were counted"
-            );
-            return NONE;
-        };
-        self.free = chunk.first().copied().unwrap_or(NONE);
-        for (bucket, value) in chunk.iter_mut().zip(content) {
-            *bucket = *value;
-        }
-        number
-    }
-
-    fn give(&mut self, number: u32) {
-        if let Some(link) = self
-            .chunks
-            .get_mut(number as usize)
-            .and_then(|chunk| chunk.first_mut())
-        {
-            *link = self.free;
-            self.free = number;
+            self.chunks.give(table.first);
         }
     }
 
     #[cfg(test)]
     pub(super) fn bytes(&self) -> u64 {
-        self.chunks.capacity().saturating_mul(size_of::<Chunk>()) as u64
+        self.chunks.bytes()
     }
 
     #[cfg(test)]
     pub(super) fn free_buckets(&self) -> u32 {
-        let mut count = 0_u32;
-        let mut number = self.free;
-        while let Some(chunk) = self.chunks.get(number as usize) {
-            number = chunk.first().copied().unwrap_or(NONE);
-            count = count.saturating_add(CHUNK);
-        }
-        count
+        self.chunks.free().saturating_mul(CHUNK)
     }
 }

@@ -13,6 +13,7 @@
     clippy::arithmetic_side_effects
 )]
 
+use super::chunk_pool::ChunkPool;
 use crate::net::EndpointId;
 use alloc::vec::Vec;
 
@@ -20,9 +21,6 @@ use alloc::vec::Vec;
 pub(super) const INLINE: usize = 8;
 const WIDTH: usize = 16;
 const WIDTH_BITS: u32 = 4;
-const NONE: u32 = u32::MAX;
-
-type Page = [u32; WIDTH];
 
 /// A list of ids; its pages are in [`Pages`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,9 +33,7 @@ pub(super) struct IdList {
 /// The pages of all lists.
 #[derive(Debug)]
 pub(super) struct Pages {
-    pages: Vec<Page>,
-    /// The first free page; each names the next in its first word.
-    free: u32,
+    pages: ChunkPool<WIDTH>,
 }
 
 impl IdList {
@@ -75,26 +71,14 @@ impl Pages {
     }
 
     pub(super) const fn memory_bytes(ids: u32) -> u64 {
-        Self::page_count(ids).saturating_mul(64)
+        ChunkPool::<WIDTH>::memory_bytes(Self::page_count(ids))
     }
 
     /// `None` if the memory cannot be had.
     pub(super) fn new(ids: u32) -> Option<Self> {
         let count = u32::try_from(Self::page_count(ids)).ok()?;
-        let mut pages = Vec::new();
-        pages.try_reserve_exact(count as usize).ok()?;
-        for page in 0..count {
-            let mut words = [NONE; WIDTH];
-            let next = page.wrapping_add(1);
-            if let Some(word) = words.first_mut()
-                && next < count
-            {
-                *word = next;
-            }
-            pages.push(words);
-        }
-        let free = if count == 0 { NONE } else { 0 };
-        Some(Self { pages, free })
+        let pages = ChunkPool::new(count)?;
+        Some(Self { pages })
     }
 
     /// The id at `index`; `None` at and beyond the list's length.
@@ -110,7 +94,7 @@ impl Pages {
         let mut shift = list.top_shift();
         loop {
             let digit = (index.wrapping_shr(shift) & 0xf) as usize;
-            let word = *self.pages.get(page as usize)?.get(digit)?;
+            let word = *self.pages.get(page)?.get(digit)?;
             if shift == 0 {
                 return Some(EndpointId(word));
             }
@@ -137,7 +121,10 @@ impl Pages {
         }
         let mut level: Vec<u32> = ids.iter().map(|id| id.0).collect();
         loop {
-            level = level.chunks(WIDTH).map(|words| self.take(words)).collect();
+            level = level
+                .chunks(WIDTH)
+                .map(|words| self.pages.take(words))
+                .collect();
             if level.len() <= 1 {
                 break;
             }
@@ -156,14 +143,10 @@ impl Pages {
     }
 
     fn release_page(&mut self, page: u32, ids: u32, shift: u32) {
-        let Some(words) = self.pages.get_mut(page as usize) else {
+        let Some(children) = self.pages.get(page).copied() else {
             return;
         };
-        let children = *words;
-        if let Some(word) = words.first_mut() {
-            *word = self.free;
-        }
-        self.free = page;
+        self.pages.give(page);
         if shift == 0 {
             return;
         }
@@ -181,33 +164,11 @@ impl Pages {
 
     #[cfg(test)]
     pub(super) fn bytes(&self) -> u64 {
-        self.pages.capacity().saturating_mul(size_of::<Page>()) as u64
+        self.pages.bytes()
     }
 
     #[cfg(test)]
     pub(super) fn free_pages(&self) -> u32 {
-        let mut count = 0_u32;
-        let mut page = self.free;
-        while let Some(words) = self.pages.get(page as usize) {
-            page = words.first().copied().unwrap_or(NONE);
-            count = count.saturating_add(1);
-        }
-        count
-    }
-
-    fn take(&mut self, content: &[u32]) -> u32 {
-        let page = self.free;
-        let Some(words) = self.pages.get_mut(page as usize) else {
-            debug_assert!(
-                false,
-                "there are pages for as many ids as there are endpoints"
-            );
-            return NONE;
-        };
-        self.free = words.first().copied().unwrap_or(NONE);
-        for (word, value) in words.iter_mut().zip(content) {
-            *word = *value;
-        }
-        page
+        self.pages.free()
     }
 }

@@ -5,6 +5,7 @@ mod apply;
 mod balance;
 mod bucket_tables;
 mod choose;
+mod chunk_pool;
 mod cluster_ips;
 mod edit;
 mod frontend_map;
