@@ -111,3 +111,31 @@ fn a_change_that_the_plan_does_not_show_is_no_generation() {
     assert_eq!(format!("{key}"), "default/service-0:http TCP IPv4");
     assert_eq!(key.family, Family::Ipv4);
 }
+
+#[test]
+fn as_many_removals_as_are_promised_are_remembered_and_not_one_more() {
+    const KEPT: usize = 4_096;
+    let count = KEPT as u32 + 1;
+    let mut objects = Counted {
+        services: (0..count).map(service).collect(),
+        slices: (0..count).map(|_| Vec::new()).collect(),
+        reads: Cell::new(0),
+    };
+    let mut planner = Planner::default();
+    let policy = Policy::new(&NodeConfig::default(), None);
+    planner.update(&objects, Some(policy), &numbers(count));
+    let all = planner.generation();
+    for number in (1..count).rev() {
+        objects.services.pop();
+        planner.update(&objects, None, &[ServiceNumber(number)]);
+    }
+    let changes = planner.changes(all);
+    assert!(!changes.full);
+    assert_eq!(changes.changes.len(), KEPT);
+    objects.services.pop();
+    planner.update(&objects, None, &[ServiceNumber(0)]);
+    assert!(planner.changes(all).full, "the first removal is forgotten");
+    let later = planner.changes(Generation(all.0 + 1));
+    assert!(!later.full);
+    assert_eq!(later.changes.len(), KEPT);
+}

@@ -49,3 +49,24 @@ fn of_very_many_strangers_none_is_taken_for_a_client() {
     }
     assert!(affinity.used() > u64::from(CLIENTS) * 9 / 10);
 }
+
+#[test]
+fn clients_that_stay_away_leave_their_room_whole_however_often() {
+    const CLIENTS: u32 = 48;
+    let affinity = Affinity::new(64, 7);
+    for round in 0..300 {
+        let now = round * 2 * HOUR;
+        for number in 0..CLIENTS {
+            let client = Ipv4Addr::from_bits(0x0a00_0000 + round * CLIENTS + number);
+            assert!(
+                affinity.remember(ServiceId(1), client, KEPT, HOUR, now),
+                "round {round}, client {number}"
+            );
+            assert_eq!(
+                affinity.recall(ServiceId(1), client, now + 1),
+                Some(KEPT),
+                "round {round}, client {number}"
+            );
+        }
+    }
+}

@@ -466,3 +466,14 @@ fn two_threads_that_take_turns_take_each_once() {
     });
     assert_eq!(counts, [2_000; 7]);
 }
+
+#[test]
+fn whose_turn_it_is_takes_two_words_for_each_service() {
+    let balance = Balance::new(1_000, Arc::default());
+    assert_eq!(Balance::memory_bytes(1_000), 16_000);
+    assert_eq!(Balance::memory_bytes(0), 0);
+    for set in [EndpointSet::Cluster, EndpointSet::Local] {
+        assert!(balance.turn(ServiceId(999), set).is_some(), "{set}");
+        assert!(balance.turn(ServiceId(1_000), set).is_none(), "{set}");
+    }
+}

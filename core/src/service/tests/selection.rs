@@ -1,6 +1,7 @@
 //! The choice of an endpoint.
 
 use super::*;
+use crate::net::Scheduler;
 use crate::table::hash::next_seed;
 use alloc::collections::BTreeMap;
 use core::net::Ipv4Addr;
@@ -128,4 +129,43 @@ fn an_endpoint_keeps_its_id_through_changes_of_set_and_tag_and_the_effects_say_s
             .all(|ended| ended.protocol == Protocol::Udp)
     );
     assert_eq!(effects.ended.len(), 2);
+}
+
+#[test]
+fn a_choice_is_blind_only_if_nothing_but_chance_decides_it() {
+    let choice = |scheduler, slow_start_seconds, affinity_seconds, pod_interface| {
+        let mut table = table(small());
+        let schedule = Schedule {
+            scheduler,
+            slow_start_seconds,
+            seed: 0,
+        };
+        let spec = ServiceSpec {
+            schedule,
+            affinity_seconds,
+            ..spec(0, 2)
+        };
+        apply(&mut table, &put(0, spec));
+        apply(
+            &mut table,
+            &Edit::Node(NodeSpec {
+                pod_interface,
+                ..NodeSpec::default()
+            }),
+        );
+        let frontend = found(&table, 0);
+        let entry = table.frontend(frontend).expect("it is served");
+        (table.chooses_blindly(frontend), entry.counts_connections())
+    };
+    let bridge = Some(PodInterface::Bridge("cni0".into()));
+    assert_eq!(choice(Scheduler::Random, 0, None, None), (true, false));
+    assert_eq!(choice(Scheduler::Random, 30, None, None), (false, false));
+    assert_eq!(choice(Scheduler::Random, 0, Some(60), None), (false, false));
+    assert_eq!(choice(Scheduler::Random, 0, None, bridge), (false, false));
+    assert_eq!(choice(Scheduler::RoundRobin, 0, None, None), (false, false));
+    assert_eq!(
+        choice(Scheduler::LeastConnection, 0, None, None),
+        (false, true)
+    );
+    assert_eq!(choice(Scheduler::NeverQueue, 30, None, None), (false, true));
 }
