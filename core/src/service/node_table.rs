@@ -123,7 +123,9 @@ impl NodeTable {
             .any(|prefix| prefix.contains(address))
     }
 
-    /// Does another proxy serve this ClusterIP?
+    /// Does another proxy serve this ClusterIP? Kept out of the way of packets to nobody.
+    #[cold]
+    #[inline(never)]
     pub(super) fn is_foreign(&self, family: Family, address: [u64; 2]) -> bool {
         self.family(family).foreign.binary_search(&address).is_ok()
     }
