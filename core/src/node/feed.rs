@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 /// A ServicePort that has an id.
 #[derive(Debug, Clone)]
 struct Known {
-    id: ServiceId,
+    key: Arc<PortKey>,
     /// What the table holds; `None` if it refused.
     spec: Option<Arc<ServiceSpec>>,
 }
@@ -23,8 +23,13 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct Feed {
     seen: Generation,
-    known: BTreeMap<Arc<PortKey>, Known>,
-    keys: Vec<Option<Arc<PortKey>>>,
+    /// By id.
+    known: Vec<Option<Known>>,
+    ids: BTreeMap<Arc<PortKey>, ServiceId>,
+    /// The same by where the key lies. A plan keeps a ServicePort's key where it is as long as it stands there, and
+    /// numbers are compared without a look at what they are of: of fifty thousand names, each comparison would read
+    /// three cache lines that nobody has read lately.
+    places: BTreeMap<usize, ServiceId>,
     /// Ids given up, oldest first.
     free: VecDeque<u32>,
     /// ServicePorts that the table refused: offered again when anything changes.
@@ -54,7 +59,7 @@ impl Feed {
         let mut edits = Vec::new();
         if changes.full {
             let ports = node.plan().ports();
-            let gone = self.known.keys().filter(|key| !ports.contains_key(*key));
+            let gone = self.ids.keys().filter(|key| !ports.contains_key(*key));
             let gone: Vec<Arc<PortKey>> = gone.cloned().collect();
             for key in gone {
                 edits.extend(self.remove(&key));
@@ -87,11 +92,9 @@ impl Feed {
     /// The table refused to put this ServicePort. It still has what it had of it; [`Feed::edits`] offers it
     /// again when something else has changed.
     pub fn refused(&mut self, id: ServiceId, error: ApplyError) {
-        let key = self.keys.get(id.0 as usize).and_then(Option::as_ref);
-        if let Some(key) = key.cloned() {
-            if let Some(known) = self.known.get_mut(&key) {
-                known.spec = None;
-            }
+        if let Some(known) = self.known_mut(id) {
+            known.spec = None;
+            let key = Arc::clone(&known.key);
             self.refused.insert(key, error);
         }
     }
@@ -157,13 +160,16 @@ impl Feed {
     /// The ServicePort of an id.
     #[must_use]
     pub fn key(&self, id: ServiceId) -> Option<&PortKey> {
-        self.keys.get(id.0 as usize)?.as_deref()
+        self.known
+            .get(id.0 as usize)?
+            .as_ref()
+            .map(|known| &*known.key)
     }
 
     /// The id of a ServicePort.
     #[must_use]
     pub fn id(&self, key: &PortKey) -> Option<ServiceId> {
-        self.known.get(key).map(|known| known.id)
+        self.ids.get(key).copied()
     }
 
     /// The generation of the plan that the last edits lead to.
@@ -172,45 +178,65 @@ impl Feed {
         self.seen
     }
 
+    fn known_mut(&mut self, id: ServiceId) -> Option<&mut Known> {
+        self.known.get_mut(id.0 as usize)?.as_mut()
+    }
+
     fn put(&mut self, key: &Arc<PortKey>, spec: &Arc<ServiceSpec>) -> Option<Edit> {
-        if let Some(known) = self.known.get_mut(key) {
-            // Only what people or health checks read may have changed.
-            if known.spec.as_ref() == Some(spec) {
-                return None;
-            }
-            known.spec = Some(Arc::clone(spec));
-            return Some(Edit::Put(known.id, Arc::clone(spec)));
+        let place = Arc::as_ptr(key).addr();
+        let id = match self.places.get(&place) {
+            Some(id) => *id,
+            None => self.take_id(key),
+        };
+        let known = self.known_mut(id)?;
+        // Only what people or health checks read may have changed.
+        if known.spec.as_ref() == Some(spec) {
+            return None;
         }
-        let id = self.take_id(key)?;
-        self.known.insert(
-            Arc::clone(key),
-            Known {
-                id,
-                spec: Some(Arc::clone(spec)),
-            },
-        );
+        known.spec = Some(Arc::clone(spec));
         Some(Edit::Put(id, Arc::clone(spec)))
     }
 
     fn remove(&mut self, key: &Arc<PortKey>) -> Option<Edit> {
-        let known = self.known.remove(key)?;
+        let id = self.ids.remove(key)?;
         self.refused.remove(key);
-        if let Some(place) = self.keys.get_mut(known.id.0 as usize) {
-            *place = None;
-        }
-        self.free.push_back(known.id.0);
-        Some(Edit::Remove(known.id))
+        let known = self.known.get_mut(id.0 as usize)?.take()?;
+        self.places.remove(&Arc::as_ptr(&known.key).addr());
+        self.free.push_back(id.0);
+        Some(Edit::Remove(id))
     }
 
-    fn take_id(&mut self, key: &Arc<PortKey>) -> Option<ServiceId> {
-        if let Some(id) = self.free.pop_front() {
-            if let Some(place) = self.keys.get_mut(id as usize) {
-                *place = Some(Arc::clone(key));
+    /// The id of a ServicePort whose key was not met at this place before: one that it has already, or another.
+    fn take_id(&mut self, key: &Arc<PortKey>) -> ServiceId {
+        let known = Known {
+            key: Arc::clone(key),
+            spec: None,
+        };
+        let id = match self.ids.get(key) {
+            Some(id) => *id,
+            None => {
+                let next = || u32::try_from(self.known.len()).unwrap_or(u32::MAX);
+                let id = ServiceId(self.free.pop_front().unwrap_or_else(next));
+                self.ids.insert(Arc::clone(key), id);
+                id
             }
-            return Some(ServiceId(id));
+        };
+        self.places.insert(Arc::as_ptr(key).addr(), id);
+        match self.known.get_mut(id.0 as usize) {
+            Some(place) => {
+                // The former key's place may be another key's from now on.
+                if let Some(former) = place.take() {
+                    self.places.remove(&Arc::as_ptr(&former.key).addr());
+                    *place = Some(Known {
+                        spec: former.spec,
+                        ..known
+                    });
+                } else {
+                    *place = Some(known);
+                }
+            }
+            None => self.known.push(Some(known)),
         }
-        let id = u32::try_from(self.keys.len()).ok()?;
-        self.keys.push(Some(Arc::clone(key)));
-        Some(ServiceId(id))
+        id
     }
 }

@@ -36,8 +36,10 @@ pub(super) struct Store {
     /// By [`ServiceNumber`].
     entries: Vec<Entry>,
     free: Vec<ServiceNumber>,
-    /// The Service that each slice belongs to: its label may change.
-    slice_services: BTreeMap<ObjectKey, ServiceNumber>,
+    /// The Service that each slice belongs to, by the hash of the slice's name: its label may change. Numbers, because
+    /// of fifty thousand names each comparison would read cache lines that nobody has read lately; names of one hash
+    /// are told apart by a look at the slices themselves.
+    slice_services: BTreeSet<(u64, ServiceNumber)>,
     /// By name. All of them, because a host may call its node by another name one day.
     nodes: BTreeMap<String, Node>,
     namespaces: BTreeSet<String>,
@@ -95,7 +97,8 @@ impl Store {
     }
 
     fn put_slice(&mut self, slice: EndpointSlice) {
-        let before = self.slice_services.get(&slice.key).copied();
+        let hash = hash(&slice.key);
+        let before = self.service_of_slice(hash, &slice.key);
         let unmoved = before.filter(|number| {
             self.entries.get(number.0 as usize).is_some_and(|entry| {
                 entry.key.name == slice.service_name && entry.key.namespace == slice.key.namespace
@@ -106,10 +109,11 @@ impl Store {
             None => {
                 if let Some(before) = before {
                     self.take_slice(before, &slice.key);
+                    self.forget_place(hash, before);
                 }
                 let namespace = slice.key.namespace.as_str();
                 let number = self.number(&ObjectKey::new(namespace, slice.service_name.as_str()));
-                self.slice_services.insert(slice.key.clone(), number);
+                self.slice_services.insert((hash, number));
                 number
             }
         };
@@ -144,8 +148,10 @@ impl Store {
             }
             (Kind::Service | Kind::Endpoints, None) => {}
             (Kind::EndpointSlice, _) => {
-                if let Some(number) = self.slice_services.remove(key) {
+                let hash = hash(key);
+                if let Some(number) = self.service_of_slice(hash, key) {
                     self.take_slice(number, key);
+                    self.forget_place(hash, number);
                 }
             }
             (Kind::Node, _) => {
@@ -156,6 +162,30 @@ impl Store {
                     self.revisions.namespaces();
                 }
             }
+        }
+    }
+
+    /// The Service that a slice belongs to.
+    fn service_of_slice(&self, hash: u64, key: &ObjectKey) -> Option<ServiceNumber> {
+        let all = (hash, ServiceNumber(0))..=(hash, ServiceNumber(u32::MAX));
+        let mut numbers = self.slice_services.range(all).map(|(_, number)| *number);
+        numbers.find(|number| {
+            let slices = self.entry(*number).map(|entry| &entry.slices);
+            slices.is_some_and(|all| all.binary_search_by(|one| one.key.cmp(key)).is_ok())
+        })
+    }
+
+    /// A slice of this hash is not this Service's any more; another of the same hash may be.
+    fn forget_place(&mut self, hash_of_slice: u64, number: ServiceNumber) {
+        let slices = self
+            .entry(number)
+            .into_iter()
+            .flat_map(|entry| &entry.slices);
+        if slices
+            .map(|slice| hash(&slice.key))
+            .all(|other| other != hash_of_slice)
+        {
+            self.slice_services.remove(&(hash_of_slice, number));
         }
     }
 
@@ -196,7 +226,10 @@ impl Store {
                 .filter(|entry| entry.endpoints.is_some())
                 .map(|entry| reference(&entry.key))
                 .collect(),
-            Kind::EndpointSlice => self.slice_services.keys().map(reference).collect(),
+            Kind::EndpointSlice => entries
+                .flat_map(|entry| &entry.slices)
+                .map(|slice| reference(&slice.key))
+                .collect(),
             Kind::Node => {
                 let names = self.nodes.keys();
                 names
@@ -297,6 +330,14 @@ impl Store {
         self.numbers.insert(key.clone(), number);
         number
     }
+}
+
+/// FNV-1a of an object's name.
+fn hash(key: &ObjectKey) -> u64 {
+    let bytes = key.namespace.bytes().chain([b'/']).chain(key.name.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 impl Objects for Store {
