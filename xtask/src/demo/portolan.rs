@@ -68,23 +68,15 @@ impl Portolan {
         Ok(command)
     }
 
-    /// What moves the packets of `node` by the manifests in `directory`, in the mode that `config` says: a
-    /// `KubeProxyConfiguration`, followed while it runs.
-    pub(crate) fn run_mode(
-        &self,
-        node: &Node,
-        objects: &Objects,
-        config: &Path,
-        directory: &Path,
-    ) -> Result<Command> {
+    /// What moves the packets of `node` by a description of one's own and the manifests in `directory`.
+    pub(crate) fn run_by(&self, node: &Node, description: &Path, directory: &Path) -> Command {
         let mut command = self.command(node);
         command
             .arg("run")
             .args(["--control", &control(node), "--tun", TUN]);
-        command.arg("--node-config").arg(objects.describe(node)?);
-        command.arg("--config").arg(config);
+        command.arg("--node-config").arg(description);
         command.arg("--objects").arg(directory);
-        Ok(command)
+        command
     }
 
     /// Tells the one that runs on `node` something on its standard input, and says what it answers.

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod appliance;
+mod balancers;
 mod cluster_ip;
 mod internal_traffic_policy;
 mod load_balancer;
@@ -46,7 +47,10 @@ pub(crate) fn all(stage: &mut Stage<'_>, numbers: &[usize]) -> Result<()> {
         internal_traffic_policy::show,
         affinity::show,
         node_port::show,
-        load_balancer::show,
+        |stage: &mut Stage<'_>| {
+            load_balancer::show(stage)?;
+            balancers::show(stage)
+        },
         names::external_name,
         names::endpoints,
         names::readiness,

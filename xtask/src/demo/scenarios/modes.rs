@@ -52,7 +52,9 @@ pub(super) fn show(stage: &mut Stage<'_>) -> Result<()> {
     let config = objects.directory().with_file_name("kube-proxy.yaml");
     write(&config, "mode: ipvs\nipvs: {scheduler: rr}\n")?;
     let mut edge = cluster.edge(HOST, |node| {
-        portolan.run_mode(node, objects, &config, &directory)
+        let mut command = portolan.run_by(node, &objects.describe(node)?, &directory);
+        command.arg("--config").arg(&config);
+        Ok(command)
     })?;
     let node = &edge.node;
     routing::share_with_kernel(&node.place.namespace)?;
