@@ -41,6 +41,8 @@ func (l Limits) toC() (wanted C.portolan_limits, err error) {
 			*limit.to = C.uint32_t(limit.from)
 		}
 	}
+	wanted.masquerade_port_first = C.uint16_t(l.MasqueradePorts.First)
+	wanted.masquerade_port_last = C.uint16_t(l.MasqueradePorts.Last)
 	return wanted, nil
 }
 

@@ -57,7 +57,12 @@ type Limits struct {
 	ConnectionsIPv4, ConnectionsIPv6             uint32
 	Services, Frontends, Endpoints, SourceRanges uint32
 	Affinities, Fragments, Workers, HashBuckets  uint32
+	// MasqueradePorts are the source ports that masqueraded connections get, and others whose own port is taken.
+	MasqueradePorts PortRange
 }
+
+// PortRange is ports from First to Last; of either, 0 is the default.
+type PortRange struct{ First, Last uint16 }
 
 // Verdict is what to do with a packet.
 type Verdict uint8

@@ -312,6 +312,11 @@ typedef struct {
     /* 1: count packets, bytes and connections of each endpoint, for 40 bytes of each endpoint and worker; 0: do not.
      */
     uint32_t endpoint_counters;
+    /* The first of the source ports that masqueraded connections get, and others whose own port is taken; 0: 1024.
+     */
+    uint16_t masquerade_port_first;
+    /* The last of them; 0: 65,535. */
+    uint16_t masquerade_port_last;
 } portolan_limits;
 
 /* One thing that cannot be served as written. Everything else is served. The strings are owned by the list.

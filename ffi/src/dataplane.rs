@@ -175,6 +175,7 @@ unsafe fn config(limits: *const portolan_limits, seed: *const u8) -> Result<Conf
     let limits = unsafe { sized::read(limits, "limits") }?;
     Ok(Config {
         limits: limits.to_limits(),
+        masquerade_ports: limits.masquerade_ports()?,
         seed: u128::from_le_bytes(seed),
         ..Config::default()
     })

@@ -5,7 +5,8 @@ use crate::error::Failure;
 use crate::sized::{self, SizedStruct};
 use crate::status::portolan_status;
 use core::mem::MaybeUninit;
-use portolan::dataplane::Limits;
+use core::ops::RangeInclusive;
+use portolan::dataplane::{Config, Limits};
 use portolan::service::TableLimits;
 
 /// Every capacity of a dataplane. Memory for all of it is taken once, by portolan_dataplane_new(); what is
@@ -38,14 +39,33 @@ pub struct portolan_limits {
     pub hash_buckets: u32,
     /// 1: count packets, bytes and connections of each endpoint, for 40 bytes of each endpoint and worker; 0: do not.
     pub endpoint_counters: u32,
+    /// The first of the source ports that masqueraded connections get, and others whose own port is taken; 0: 1024.
+    pub masquerade_port_first: u16,
+    /// The last of them; 0: 65,535.
+    pub masquerade_port_last: u16,
 }
 
-// SAFETY: repr(C), twelve u32.
+// SAFETY: repr(C), twelve u32, two u16.
 unsafe impl SizedStruct for portolan_limits {
     const FIRST_SIZE: usize = 48;
 }
 
 impl portolan_limits {
+    /// The source ports that may be given out.
+    pub(crate) fn masquerade_ports(self) -> Result<RangeInclusive<u16>, Failure> {
+        let all = Config::default().masquerade_ports;
+        let or = |port, default: &u16| if port == 0 { *default } else { port };
+        let first = or(self.masquerade_port_first, all.start());
+        let last = or(self.masquerade_port_last, all.end());
+        if first > last {
+            return Err(Failure::invalid(
+                "limits.masquerade_port_last",
+                format!("{last} is before the first, {first}"),
+            ));
+        }
+        Ok(first..=last)
+    }
+
     pub(crate) const fn to_limits(self) -> Limits {
         Limits {
             connections_ipv4: self.connections_ipv4,
@@ -110,6 +130,8 @@ pub unsafe extern "C" fn portolan_limits_init(
             workers: defaults.workers,
             hash_buckets: table.hash_buckets,
             endpoint_counters: defaults.endpoint_counters.into(),
+            masquerade_port_first: 0,
+            masquerade_port_last: 0,
         };
         // SAFETY: as many bytes as the size just written are writable, as promised.
         unsafe { sized::write(limits, &value, "limits") }

@@ -9,7 +9,7 @@
 #define AT(type, field, offset) \
     static_assert(offsetof(type, field) == (offset), #type "." #field " has moved")
 
-SIZE(portolan_limits, 48);
+SIZE(portolan_limits, 52);
 AT(portolan_limits, struct_size, 0);
 AT(portolan_limits, connections_ipv4, 4);
 AT(portolan_limits, connections_ipv6, 8);
@@ -22,6 +22,8 @@ AT(portolan_limits, fragments, 32);
 AT(portolan_limits, workers, 36);
 AT(portolan_limits, hash_buckets, 40);
 AT(portolan_limits, endpoint_counters, 44);
+AT(portolan_limits, masquerade_port_first, 48);
+AT(portolan_limits, masquerade_port_last, 50);
 
 SIZE(portolan_rejection, 32);
 AT(portolan_rejection, struct_size, 0);

@@ -74,6 +74,24 @@ static void sizes(void) {
     EXPECT(OK, portolan_memory_required(&newer.known, &bytes, NULL));
     newer.more[1] = 1;
     EXPECT(SIZE, portolan_memory_required(&newer.known, &bytes, NULL));
+
+    /* One with the header of 0.1's first days, without ports. */
+    limits.struct_size = 48;
+    EXPECT(OK, portolan_memory_required(&limits, &bytes, NULL));
+}
+
+static void ports(void) {
+    portolan_dataplane *dataplane = NULL;
+    portolan_error *error = NULL;
+    portolan_limits limits = small();
+    limits.masquerade_port_first = 61000;
+    limits.masquerade_port_last = 60999;
+    EXPECT(INVALID, portolan_dataplane_new(&limits, SEED, &dataplane, &error));
+    if (strcmp(portolan_error_field(error), "limits.masquerade_port_last") != 0) failures++;
+    portolan_error_free(&error);
+    limits.masquerade_port_last = 0;
+    EXPECT(OK, portolan_dataplane_new(&limits, SEED, &dataplane, NULL));
+    EXPECT(OK, portolan_dataplane_free(&dataplane));
 }
 
 static void numbers(portolan_dataplane *dataplane) {
@@ -244,6 +262,7 @@ int main(void) {
     EXPECT(NULL, portolan_dataplane_new(&limits, NULL, &huge, NULL));
     nulls();
     sizes();
+    ports();
     numbers(by_hand);
     bursts(by_hand);
     threads(by_hand);
