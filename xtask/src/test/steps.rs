@@ -25,6 +25,12 @@ const KUBE_MODULE: &str = "bindings-go/kube";
 /// The kube-proxy made of both, a module of its own too.
 const PROXY_MODULE: &str = "bindings-go/cmd/portolan-proxy";
 
+/// The CNI plugin and its daemon.
+const CNI_MODULE: &str = "bindings-go/cmd/portolan-cni";
+
+/// The manifests, and what holds them to the API's types.
+const DEPLOY_MODULE: &str = "bindings-go/deploy";
+
 /// Where its metrics are: a module of its own, so that the other depends on nothing.
 const GO_METRICS: &str = "bindings-go/prometheus";
 
@@ -137,6 +143,9 @@ fn go() -> Vec<Step> {
     let kube = |name: &str, arguments: &[&str], reader| {
         Step::new(name, "go", arguments, reader).within(KUBE_MODULE)
     };
+    let cni = |name: &str, arguments: &[&str], reader| {
+        Step::new(name, "go", arguments, reader).within(CNI_MODULE)
+    };
     let test = ["test", "-count=1", "-v", "./..."];
     let of_system = [
         "test",
@@ -181,6 +190,11 @@ fn go() -> Vec<Step> {
         wholly_static(go("go test, musl", &of_musl, Reader::Go)),
         kube("go vet, kube", &["vet", "./..."], Reader::Whole),
         kube("go test, kube", &test, Reader::Go),
+        cni("go vet, cni", &["vet", "./..."], Reader::Whole),
+        cni("go test, cni", &test, Reader::Go),
+        go("go test, manifests", &test, Reader::Go)
+            .within(DEPLOY_MODULE)
+            .env("CGO_ENABLED", "0"),
     ]
     .into_iter()
     .chain(proxy())
