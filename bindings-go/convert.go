@@ -66,6 +66,9 @@ func toChange(from *C.portolan_change) Change {
 			ServicePrefixes: toPrefixes(node.service_prefixes, node.service_prefix_count),
 			MasqueradeIPv4:  toAddr(node.masquerade_ipv4),
 			MasqueradeIPv6:  toAddr(node.masquerade_ipv6),
+
+			PodInterface:         C.GoString(node.pod_interface),
+			PodInterfaceIsPrefix: node.pod_interface_is_prefix != 0,
 		}
 		for _, address := range unsafe.Slice(node.addresses, int(node.address_count)) {
 			change.Node.Addresses = append(change.Node.Addresses, toAddr(address))

@@ -217,3 +217,36 @@ func TestADataplaneIsFilledWithoutANode(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A host that marks what entered by a pod's interface, on a node that tells pods so.
+func TestPodsAreToldByTheirInterface(t *testing.T) {
+	dataplane, err := portolan.NewDataplane(small, [16]byte{1})
+	must(t, err)
+	defer dataplane.Close()
+	must(t, dataplane.SetNode(portolan.NodeSpec{
+		MasqueradeIPv4: address("192.168.66.11"), PodInterface: "veth", PodInterfaceIsPrefix: true,
+	}))
+	frontend := portolan.FrontendSpec{Address: netip.MustParseAddrPort("10.96.0.80:80")}
+	frontend.Rules[portolan.FromOutside].Masquerade = true
+	must(t, dataplane.PutService(0, portolan.TCP, portolan.ServiceSpec{
+		Frontends: []portolan.FrontendSpec{frontend},
+		Endpoints: []portolan.Endpoint{{Address: netip.MustParseAddrPort("10.200.2.7:8080"), InCluster: true}},
+	}))
+	_, _, err = dataplane.Publish()
+	must(t, err)
+	worker, err := dataplane.NewWorker()
+	must(t, err)
+	frames, err := dataplane.NewFrames(2, 128)
+	must(t, err)
+	fill(frames, 2)
+	frames.Frame(1)[21]++ // another connection
+	frames.Descriptors()[0].Flags = portolan.FlagFromPod
+	must(t, worker.Process(1, frames, 2))
+	marked, other := frames.Descriptors()[0], frames.Descriptors()[1]
+	if marked.Verdict != portolan.Forward || marked.Flags&portolan.FlagMasquerade != 0 {
+		t.Errorf("%+v", marked)
+	}
+	if other.Verdict != portolan.Forward || other.Flags&portolan.FlagMasquerade == 0 {
+		t.Errorf("%+v", other)
+	}
+}

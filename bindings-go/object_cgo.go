@@ -118,5 +118,7 @@ func (m *cMemory) node(from *NodeSpec) (to C.portolan_node_spec) {
 	to.pod_prefixes, to.pod_prefix_count = m.prefixes(from.PodPrefixes)
 	to.service_prefixes, to.service_prefix_count = m.prefixes(from.ServicePrefixes)
 	to.masquerade_ipv4, to.masquerade_ipv6 = fromAddr(from.MasqueradeIPv4), fromAddr(from.MasqueradeIPv6)
+	to.pod_interface = m.optional(from.PodInterface)
+	to.pod_interface_is_prefix = choice(from.PodInterfaceIsPrefix, 1, 0)
 	return to
 }

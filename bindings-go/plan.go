@@ -137,6 +137,10 @@ type NodeSpec struct {
 	Addresses                      []netip.Addr
 	PodPrefixes, ServicePrefixes   []netip.Prefix
 	MasqueradeIPv4, MasqueradeIPv6 netip.Addr
+	// PodInterface, if there is one: pods are who sends by this interface, or with PodInterfaceIsPrefix by one whose name
+	// begins so, instead of who is in PodPrefixes. The host marks such packets with FlagFromPod.
+	PodInterface         string
+	PodInterfaceIsPrefix bool
 }
 
 // Scheduler is how endpoints are chosen.

@@ -103,6 +103,10 @@ const (
 	FlagRelated
 )
 
+// FlagFromPod, set by the host before a burst: the packet entered by a pod's interface. Read for first packets, on a node
+// that tells pods by their interfaces.
+const FlagFromPod uint16 = 1 << 15
+
 // Bits of Offload.Flags.
 const (
 	// OffloadPartial: the transport checksum field holds the pseudo-header's sum only.
@@ -130,7 +134,7 @@ type Descriptor struct {
 	Verdict Verdict
 	// Reason is why it was dropped, or 0; see [DropText].
 	Reason uint8
-	// Flags are bits of Flag...
+	// Flags is FlagFromPod or 0 before a burst, and other bits of Flag... after it.
 	Flags uint16
 	// IngressTag is the host's own, left as it is.
 	IngressTag uint64

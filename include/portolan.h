@@ -51,6 +51,12 @@
 #define PORTOLAN_DETECT_CLUSTER_CIDR 0
 #define PORTOLAN_DETECT_NODE_CIDR 1 /* Senders in pod_cidrs are pods. */
 #define PORTOLAN_DETECT_NONE 2 /* There is no way to tell pods from others. */
+/* Pods are who sends by the bridge pod_interface: the host marks what enters by it (PORTOLAN_FLAG_FROM_POD).
+ */
+#define PORTOLAN_DETECT_BRIDGE_INTERFACE 3
+/* Pods are who sends by an interface whose name begins with pod_interface: the host marks what enters by one.
+ */
+#define PORTOLAN_DETECT_INTERFACE_NAME_PREFIX 4
 
 /* NodePorts are served on the first address of each family: kube-proxy's default in nftables mode. (A number of
  * portolan_node_config.node_port_addresses.)
@@ -110,6 +116,9 @@
 #define PORTOLAN_FLAG_MASQUERADE 4 /* The connection's source is translated too. */
 #define PORTOLAN_FLAG_LOCAL_ENDPOINT 8 /* The connection's endpoint is on this node. */
 #define PORTOLAN_FLAG_RELATED 16 /* The packet is an ICMP error about a connection. */
+/* In: the packet entered by a pod's interface. Read for first packets, on a node that tells pods by their interfaces.
+ */
+#define PORTOLAN_FLAG_FROM_POD 32768
 
 /* The transport checksum field holds the sum of the pseudo-header only (virtio: NEEDS_CSUM). (A bit of
  * portolan_offload.flags.)
@@ -409,8 +418,13 @@ typedef struct {
     uint64_t hash_seed;
     /* For how many seconds a new endpoint gets fewer connections than its share; 0: not at all. */
     uint16_t slow_start_seconds;
+    /* 1 to leave packets to ClusterIPs alone whose Service another proxy serves; 0: they are dropped. */
+    uint8_t pass_other_proxies;
     /* Zero. */
-    uint8_t reserved[6];
+    uint8_t reserved[5];
+    /* With PORTOLAN_DETECT_BRIDGE_INTERFACE or PORTOLAN_DETECT_INTERFACE_NAME_PREFIX: the name, or how names begin.
+     */
+    const char *pod_interface;
 } portolan_node_config;
 
 /* One port of a Service. */
@@ -670,6 +684,14 @@ typedef struct {
     portolan_address masquerade_ipv4;
     /* The source of masqueraded IPv6 connections; PORTOLAN_FAMILY_NONE: those that need it are dropped. */
     portolan_address masquerade_ipv6;
+    /* Pods are who sends by this interface, which the host marks with PORTOLAN_FLAG_FROM_POD, instead of who is in
+     * pod_prefixes; NULL: they are told by their addresses.
+     */
+    const char *pod_interface;
+    /* 1: by interfaces whose names begin so. */
+    uint8_t pod_interface_is_prefix;
+    /* Zero. */
+    uint8_t reserved_too[7];
 } portolan_node_spec;
 
 /* One difference. What it points to is owned by the list and lives until the next call on it. */
@@ -720,7 +742,7 @@ typedef struct {
 } portolan_offload;
 
 /* One packet of a burst, inside one buffer of frames. The host fills offset, len, capacity, ingress_tag and
- * offload; the worker writes the rest. It holds no pointers; arrays of it have a stride, so that it can grow.
+ * offload, and may set PORTOLAN_FLAG_FROM_POD; the worker writes the rest. It holds no pointers; arrays of it have a stride, so that it can grow.
  */
 typedef struct {
     /* In: where the packet's IP header begins, in bytes from the start of the frames. */
@@ -733,7 +755,7 @@ typedef struct {
     uint8_t verdict;
     /* Out: PORTOLAN_DROP_..., 0 if the packet was not dropped. portolan_strdrop() says it in words. */
     uint8_t reason;
-    /* Out: bits of PORTOLAN_FLAG_... */
+    /* In: PORTOLAN_FLAG_FROM_POD or 0. Out: the other bits of PORTOLAN_FLAG_... */
     uint16_t flags;
     /* The host's own tag of where the packet came from. Never read, left as it is. */
     uint64_t ingress_tag;

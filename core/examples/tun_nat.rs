@@ -1,9 +1,10 @@
-//! A forwarder in one file: a Service served on whatever enters a TUN device.
+//! A forwarder in one file: a Service served on whatever enters a TUN device, or crosses the wire between two interfaces.
 //!
 //! `tun_nat --tun ptl0 --frontend 10.96.0.10:80 --endpoint 10.2.0.2:8080 [--queues N] [--no-offload]`
+//! `tun_nat --between eth0 eth1 --frontend 10.96.0.10:80 --endpoint 10.2.0.2:8080 [--queues N] [--no-offload]`
 //!
 //! `--frontend` and `--endpoint` come in pairs, of one address family each. The host routes packets of both
-//! directions into the TUN. Each line on standard input is answered with the counts so far; the end of the
+//! directions into the TUN, or they cross the wire. Each line on standard input is answered with the counts so far; the end of the
 //! input ends the program.
 #![cfg(target_os = "linux")]
 
@@ -14,7 +15,10 @@ use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 
 use portolan::dataplane::{Config, Dataplane, Descriptor, NewWorkerError};
-use portolan::driver::{self, Driver, QueueStats, RunOptions, Tun, TunOptions};
+use portolan::driver::{
+    self, AfPacket, AfPacketOptions, Device, Driver, OpenError, QueueStats, RunOptions, Tun,
+    TunOptions,
+};
 use portolan::net::{Instant, Protocol, ServiceId};
 use portolan::service::{
     Edit, EndpointSet, EndpointSpec, Frontend, FrontendKind, Schedule, ServiceSpec, SourceRule,
@@ -22,6 +26,7 @@ use portolan::service::{
 
 struct Options {
     tun: TunOptions,
+    between: Option<[String; 2]>,
     run: RunOptions,
     services: Vec<(SocketAddr, SocketAddr)>,
 }
@@ -32,15 +37,20 @@ fn options() -> Result<Options, Box<dyn Error>> {
         ..TunOptions::new("ptl0")
     };
     let mut run = RunOptions::default();
+    let mut between = None;
     let (mut frontends, mut endpoints) = (Vec::new(), Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
             "--tun" => tun.name = value()?,
+            "--between" => between = Some([value()?, value()?]),
             "--queues" => tun.queues = value()?.parse()?,
             "--frames" => run.frames_bytes = value()?.parse()?,
-            "--no-offload" => tun.offload = false,
+            "--no-offload" => {
+                tun.offload = false;
+                run.software_offload = true;
+            }
             "--frontend" => frontends.push(value()?.parse()?),
             "--endpoint" => endpoints.push(value()?.parse()?),
             unknown => return Err(format!("unknown argument {unknown}").into()),
@@ -51,6 +61,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
     }
     Ok(Options {
         tun,
+        between,
         run,
         services: frontends.into_iter().zip(endpoints).collect(),
     })
@@ -85,11 +96,24 @@ fn service(frontend: SocketAddr, endpoint: SocketAddr) -> ServiceSpec {
     }
 }
 
+fn open(options: &Options) -> Result<Device, OpenError> {
+    let Some([here, there]) = &options.between else {
+        return Ok(Tun::open(&options.tun)?.into());
+    };
+    let sockets = AfPacket::open(&AfPacketOptions {
+        queues: options.tun.queues,
+        up: true,
+        ..AfPacketOptions::between(here, there)
+    })?;
+    Ok(sockets.into())
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let Options { tun, run, services } = options()?;
-    let tun = Tun::open(&tun)?;
-    for loss in tun.losses() {
-        eprintln!("{}: {loss}", tun.name());
+    let options = options()?;
+    let device = open(&options)?;
+    let Options { run, services, .. } = options;
+    for loss in device.losses() {
+        eprintln!("{}: {loss}", device.name());
     }
     let mut dataplane = Dataplane::new(&Config::default())?;
     let mut edits = (0..)
@@ -99,7 +123,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
         .collect();
     dataplane.publish(&mut edits)?;
-    let processors = (0..tun.capabilities().queues)
+    let processors = (0..device.capabilities().queues)
         .map(|_| {
             let mut worker = dataplane.worker()?;
             Ok(
@@ -109,7 +133,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             )
         })
         .collect::<Result<Vec<_>, NewWorkerError>>()?;
-    let driver = Driver::start(tun, processors, &run)?;
+    let driver = Driver::start(device, processors, &run)?;
     let mut output = io::stdout();
     writeln!(output, "ready")?;
     for line in io::stdin().lock().lines() {

@@ -16,7 +16,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 use portolan::net::Generation;
 use portolan::plan::{Change, PortKey};
-use portolan::service::{EndpointSet, EndpointSpec, Frontend, NodeSpec, ServiceSpec};
+use portolan::service::{EndpointSet, EndpointSpec, Frontend, NodeSpec, PodInterface, ServiceSpec};
 use std::ffi::CString;
 
 /// The ServicePort is new or different. (A number of portolan_change.kind.)
@@ -77,6 +77,7 @@ struct Shown {
     endpoints: Vec<portolan_endpoint>,
     addresses: Vec<portolan_address>,
     prefixes: [Vec<portolan_prefix>; 2],
+    interface: Option<CString>,
     service: Option<Box<portolan_service>>,
     node: Option<Box<portolan_node_spec>>,
 }
@@ -176,6 +177,13 @@ impl Shown {
         let optional = |address: Option<core::net::IpAddr>| {
             address.map_or(portolan_address::NONE, portolan_address::from)
         };
+        let (interface, is_prefix) = match &spec.pod_interface {
+            None => (None, false),
+            Some(PodInterface::Bridge(name)) => (Some(name), false),
+            Some(PodInterface::NamePrefix(prefix)) => (Some(prefix), true),
+        };
+        self.interface = interface.map(|name| c_string(name));
+        let interface = self.interface.as_ref();
         let node = Box::new(portolan_node_spec {
             struct_size: size_of_u32::<portolan_node_spec>(),
             reserved: 0,
@@ -187,6 +195,9 @@ impl Shown {
             service_prefix_count: services.len(),
             masquerade_ipv4: optional(spec.masquerade_ipv4.map(Into::into)),
             masquerade_ipv6: optional(spec.masquerade_ipv6.map(Into::into)),
+            pod_interface: interface.map_or(ptr::null(), |name| name.as_ptr()),
+            pod_interface_is_prefix: is_prefix.into(),
+            reserved_too: [0; 7],
         });
         &raw const **self.node.insert(node)
     }

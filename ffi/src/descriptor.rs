@@ -12,6 +12,8 @@ pub const PORTOLAN_FLAG_MASQUERADE: u16 = 4;
 pub const PORTOLAN_FLAG_LOCAL_ENDPOINT: u16 = 8;
 /// The packet is an ICMP error about a connection.
 pub const PORTOLAN_FLAG_RELATED: u16 = 16;
+/// In: the packet entered by a pod's interface. Read for first packets, on a node that tells pods by their interfaces.
+pub const PORTOLAN_FLAG_FROM_POD: u16 = 0x8000;
 
 /// The transport checksum field holds the sum of the pseudo-header only (virtio: NEEDS_CSUM). (A bit of
 /// portolan_offload.flags.)
@@ -41,7 +43,7 @@ pub struct portolan_offload {
 }
 
 /// One packet of a burst, inside one buffer of frames. The host fills offset, len, capacity, ingress_tag and
-/// offload; the worker writes the rest. It holds no pointers; arrays of it have a stride, so that it can grow.
+/// offload, and may set PORTOLAN_FLAG_FROM_POD; the worker writes the rest. It holds no pointers; arrays of it have a stride, so that it can grow.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct portolan_descriptor {
@@ -55,7 +57,7 @@ pub struct portolan_descriptor {
     pub verdict: u8,
     /// Out: PORTOLAN_DROP_..., 0 if the packet was not dropped. portolan_strdrop() says it in words.
     pub reason: u8,
-    /// Out: bits of PORTOLAN_FLAG_...
+    /// In: PORTOLAN_FLAG_FROM_POD or 0. Out: the other bits of PORTOLAN_FLAG_...
     pub flags: u16,
     /// The host's own tag of where the packet came from. Never read, left as it is.
     pub ingress_tag: u64,
@@ -105,6 +107,7 @@ const _: () = {
     assert!(PORTOLAN_FLAG_MASQUERADE == descriptor_flags::MASQUERADE);
     assert!(PORTOLAN_FLAG_LOCAL_ENDPOINT == descriptor_flags::LOCAL_ENDPOINT);
     assert!(PORTOLAN_FLAG_RELATED == descriptor_flags::RELATED);
+    assert!(PORTOLAN_FLAG_FROM_POD == descriptor_flags::FROM_POD);
     assert!(PORTOLAN_OFFLOAD_PARTIAL == offload_flags::PARTIAL);
     assert!(PORTOLAN_OFFLOAD_VALID == offload_flags::VALID);
 };

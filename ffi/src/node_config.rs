@@ -10,7 +10,7 @@ use crate::status::portolan_status;
 use crate::value::{addresses, prefixes};
 use core::ffi::c_char;
 use core::mem::MaybeUninit;
-use portolan::node::{LocalDetector, NodeConfig, NodePortAddresses};
+use portolan::node::{LocalDetector, NodeConfig, NodePortAddresses, OtherProxies};
 
 /// Senders in cluster_cidrs are pods: kube-proxy's default. (A number of portolan_node_config.detect_local.)
 pub const PORTOLAN_DETECT_CLUSTER_CIDR: u8 = 0;
@@ -18,6 +18,10 @@ pub const PORTOLAN_DETECT_CLUSTER_CIDR: u8 = 0;
 pub const PORTOLAN_DETECT_NODE_CIDR: u8 = 1;
 /// There is no way to tell pods from others.
 pub const PORTOLAN_DETECT_NONE: u8 = 2;
+/// Pods are who sends by the bridge pod_interface: the host marks what enters by it (PORTOLAN_FLAG_FROM_POD).
+pub const PORTOLAN_DETECT_BRIDGE_INTERFACE: u8 = 3;
+/// Pods are who sends by an interface whose name begins with pod_interface: the host marks what enters by one.
+pub const PORTOLAN_DETECT_INTERFACE_NAME_PREFIX: u8 = 4;
 
 /// NodePorts are served on the first address of each family: kube-proxy's default in nftables mode. (A number of
 /// portolan_node_config.node_port_addresses.)
@@ -72,13 +76,17 @@ pub struct portolan_node_config {
     pub hash_seed: u64,
     /// For how many seconds a new endpoint gets fewer connections than its share; 0: not at all.
     pub slow_start_seconds: u16,
+    /// 1 to leave packets to ClusterIPs alone whose Service another proxy serves; 0: they are dropped.
+    pub pass_other_proxies: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
+    /// With PORTOLAN_DETECT_BRIDGE_INTERFACE or PORTOLAN_DETECT_INTERFACE_NAME_PREFIX: the name, or how names begin.
+    pub pod_interface: *const c_char,
 }
 
 // SAFETY: repr(C), integers and pointers without padding (ffi/tests/c/layout.c holds it).
 unsafe impl SizedStruct for portolan_node_config {
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = core::mem::offset_of!(Self, pod_interface);
 }
 
 impl portolan_node_config {
@@ -116,34 +124,23 @@ impl portolan_node_config {
                 "config.service_cidrs",
             )
         }?;
-        // SAFETY: likewise.
-        let node_port_prefixes = unsafe {
-            prefixes(
-                self.node_port_prefixes,
-                self.node_port_prefix_count,
-                "config.node_port_prefixes",
-            )
-        }?;
         Ok(NodeConfig {
             name: name.to_owned(),
             addresses,
             zone: zone.map(str::to_owned),
             pod_cidrs,
             cluster_cidrs,
-            detect_local: detector(self.detect_local)?,
+            // SAFETY: likewise.
+            detect_local: unsafe { self.detector() }?,
+            other_proxies: if self.pass_other_proxies == 0 {
+                OtherProxies::Drop
+            } else {
+                OtherProxies::Pass
+            },
             masquerade_all: self.masquerade_all != 0,
             service_cidrs,
-            node_port_addresses: match self.node_port_addresses {
-                PORTOLAN_NODE_PORTS_PRIMARY => NodePortAddresses::Primary,
-                PORTOLAN_NODE_PORTS_ALL => NodePortAddresses::All,
-                PORTOLAN_NODE_PORTS_WITHIN => NodePortAddresses::Within(node_port_prefixes),
-                other => {
-                    return Err(Failure::invalid(
-                        "config.node_port_addresses",
-                        format!("{other} says not where NodePorts are served: must be 0 to 2"),
-                    ));
-                }
-            },
+            // SAFETY: likewise.
+            node_port_addresses: unsafe { self.node_port_addresses() }?,
             schedule: schedule(
                 self.scheduler,
                 self.slow_start_seconds,
@@ -151,20 +148,57 @@ impl portolan_node_config {
                 "config.scheduler",
             )?,
             proxy_name: proxy_name.map(str::to_owned),
-            ..NodeConfig::default()
         })
     }
 }
 
-fn detector(number: u8) -> Result<LocalDetector, Failure> {
-    match number {
-        PORTOLAN_DETECT_CLUSTER_CIDR => Ok(LocalDetector::ClusterCidr),
-        PORTOLAN_DETECT_NODE_CIDR => Ok(LocalDetector::NodeCidr),
-        PORTOLAN_DETECT_NONE => Ok(LocalDetector::None),
-        other => Err(Failure::invalid(
-            "config.detect_local",
-            format!("{other} is no way of telling pods: must be 0 to 2"),
-        )),
+impl portolan_node_config {
+    /// # Safety
+    /// As of [`Self::to_config`].
+    unsafe fn node_port_addresses(&self) -> Result<NodePortAddresses, Failure> {
+        // SAFETY: as promised.
+        let within = unsafe {
+            prefixes(
+                self.node_port_prefixes,
+                self.node_port_prefix_count,
+                "config.node_port_prefixes",
+            )
+        }?;
+        match self.node_port_addresses {
+            PORTOLAN_NODE_PORTS_PRIMARY => Ok(NodePortAddresses::Primary),
+            PORTOLAN_NODE_PORTS_ALL => Ok(NodePortAddresses::All),
+            PORTOLAN_NODE_PORTS_WITHIN => Ok(NodePortAddresses::Within(within)),
+            other => Err(Failure::invalid(
+                "config.node_port_addresses",
+                format!("{other} says not where NodePorts are served: must be 0 to 2"),
+            )),
+        }
+    }
+
+    /// # Safety
+    /// As of [`Self::to_config`].
+    unsafe fn detector(&self) -> Result<LocalDetector, Failure> {
+        let interface = || {
+            // SAFETY: as promised.
+            let name = unsafe { text(self.pod_interface, "config.pod_interface") }?;
+            if name.is_empty() {
+                return Err(Failure::invalid("config.pod_interface", "is empty"));
+            }
+            Ok(name.to_owned())
+        };
+        match self.detect_local {
+            PORTOLAN_DETECT_CLUSTER_CIDR => Ok(LocalDetector::ClusterCidr),
+            PORTOLAN_DETECT_NODE_CIDR => Ok(LocalDetector::NodeCidr),
+            PORTOLAN_DETECT_NONE => Ok(LocalDetector::None),
+            PORTOLAN_DETECT_BRIDGE_INTERFACE => Ok(LocalDetector::BridgeInterface(interface()?)),
+            PORTOLAN_DETECT_INTERFACE_NAME_PREFIX => {
+                Ok(LocalDetector::InterfaceNamePrefix(interface()?))
+            }
+            other => Err(Failure::invalid(
+                "config.detect_local",
+                format!("{other} is no way of telling pods: must be 0 to 4"),
+            )),
+        }
     }
 }
 

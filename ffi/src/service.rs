@@ -6,9 +6,11 @@ use crate::error::Failure;
 use crate::scheduler::schedule;
 use crate::sized::SizedStruct;
 use crate::value::{self, concrete};
+use core::ffi::c_char;
 use core::net::IpAddr;
 use portolan::service::{
-    EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, ServiceSpec, SourceRule,
+    EndpointSet, EndpointSpec, Frontend, FrontendKind, NodeSpec, PodInterface, ServiceSpec,
+    SourceRule,
 };
 
 /// TCP's number (IANA).
@@ -145,6 +147,13 @@ pub struct portolan_node_spec {
     pub masquerade_ipv4: portolan_address,
     /// The source of masqueraded IPv6 connections; PORTOLAN_FAMILY_NONE: those that need it are dropped.
     pub masquerade_ipv6: portolan_address,
+    /// Pods are who sends by this interface, which the host marks with PORTOLAN_FLAG_FROM_POD, instead of who is in
+    /// pod_prefixes; NULL: they are told by their addresses.
+    pub pod_interface: *const c_char,
+    /// 1: by interfaces whose names begin so.
+    pub pod_interface_is_prefix: u8,
+    /// Zero.
+    pub reserved_too: [u8; 7],
 }
 
 // SAFETY: repr(C), integers and pointers without padding (ffi/tests/c/layout.c holds it).
@@ -154,7 +163,7 @@ unsafe impl SizedStruct for portolan_service {
 
 // SAFETY: likewise.
 unsafe impl SizedStruct for portolan_node_spec {
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = core::mem::offset_of!(Self, pod_interface);
 }
 
 impl portolan_service {
@@ -284,7 +293,8 @@ impl portolan_node_spec {
     /// The node in the dataplane's terms.
     ///
     /// # Safety
-    /// Its pointers are NULL or valid for reading as many elements as the counts beside them say.
+    /// Its pointers are NULL or valid for reading as many elements as the counts beside them say; the name is
+    /// NUL-terminated.
     pub(crate) unsafe fn to_spec(self) -> Result<NodeSpec, Failure> {
         // SAFETY: as promised.
         let addresses =
@@ -305,9 +315,16 @@ impl portolan_node_spec {
                 "node.service_prefixes",
             )
         }?;
+        // SAFETY: as promised.
+        let interface = unsafe { call::text_or_none(self.pod_interface, "node.pod_interface") }?;
+        let pod_interface = interface.map(|name| match self.pod_interface_is_prefix {
+            0 => PodInterface::Bridge(name.to_owned()),
+            _ => PodInterface::NamePrefix(name.to_owned()),
+        });
         let mut spec = NodeSpec {
             addresses,
             pod_prefixes,
+            pod_interface,
             service_prefixes,
             ..NodeSpec::default()
         };

@@ -1,7 +1,8 @@
 //! `cargo xtask bench tun`: TCP through NAT on packets of this machine's kernel.
 //!
 //! A client, a node and a server, each in a network namespace. Everything that enters the node goes through a
-//! TUN, where `examples/tun_nat.rs` serves one Service. Client, server and forwarder share this machine's cores,
+//! TUN, where `examples/tun_nat.rs` serves one Service; or the node is a bump in the wire between the other two, whose
+//! frames packet sockets move. Client, server and forwarder share this machine's cores,
 //! so the figure that can be compared is bytes delivered for each second of the forwarder thread's CPU time,
 //! which includes the kernel's work in that thread: forwarding, and much of the receiver's TCP.
 
@@ -32,6 +33,15 @@ const TO_CLIENT_MAC: &str = "02:00:00:00:01:01";
 const SERVER_MAC: &str = "02:00:00:00:02:02";
 const TO_SERVER_MAC: &str = "02:00:00:00:02:01";
 
+/// What the forwarder moves packets of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Device {
+    /// A TUN that the node routes everything into.
+    Tun,
+    /// Packet sockets on the node's two interfaces.
+    Between,
+}
+
 /// What one run of iperf3 showed.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
@@ -49,28 +59,18 @@ pub(crate) fn run() -> Result<ExitCode> {
     println!(
         "TCP through NAT, iperf3 {SECONDS} s, median of {RUNS} runs (MTU 1500, one stream, one queue)"
     );
-    println!("family offload  Gbit/s  Gbit/s per forwarder core  bytes per packet");
+    println!("device  family offload  Gbit/s  Gbit/s per forwarder core  bytes per packet");
     let mut reached = true;
-    for offload in [true, false] {
-        let mut node = Forwarder::start(&network.node, &forwarder, offload)?;
-        network.route_through_tun()?;
-        for (family, frontend) in FRONTENDS {
-            let mut samples = (0..RUNS)
-                .map(|_| network.measure(&mut node, frontend))
-                .collect::<Result<Vec<_>>>()
-                .with_context(|| format!("{family}, offload {offload}"))?;
-            samples.sort_by(|a, b| a.gbit_per_core.total_cmp(&b.gbit_per_core));
-            let Some(median) = samples.get(RUNS / 2) else {
-                bail!("no runs")
-            };
-            println!(
-                "{family:6} {:7} {:7.2} {:26.2} {:17.0}",
-                if offload { "on" } else { "off" },
-                median.gbit_per_second,
-                median.gbit_per_core,
-                median.packet_bytes,
-            );
-            reached &= !offload || median.gbit_per_core >= TARGET;
+    for device in [Device::Tun, Device::Between] {
+        if device == Device::Between {
+            network.put_a_wire_between()?;
+        }
+        for offload in [true, false] {
+            let mut node = Forwarder::start(&network.node, &forwarder, device, offload)?;
+            if device == Device::Tun {
+                network.route_through_tun()?;
+            }
+            reached &= measure(&network, &mut node, device, offload)?;
         }
     }
     let verdict = if reached { "reached" } else { "missed" };
@@ -80,6 +80,34 @@ pub(crate) fn run() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Measures both families and prints a line for each; whether both reach what they must.
+fn measure(network: &Network, node: &mut Forwarder, device: Device, offload: bool) -> Result<bool> {
+    let mut reached = true;
+    for (family, frontend) in FRONTENDS {
+        let mut samples = (0..RUNS)
+            .map(|_| network.measure(node, frontend))
+            .collect::<Result<Vec<_>>>()
+            .with_context(|| format!("{device:?}, {family}, offload {offload}"))?;
+        samples.sort_by(|a, b| a.gbit_per_core.total_cmp(&b.gbit_per_core));
+        let Some(median) = samples.get(RUNS / 2) else {
+            bail!("no runs")
+        };
+        println!(
+            "{:7} {family:6} {:7} {:7.2} {:26.2} {:17.0}",
+            match device {
+                Device::Tun => "TUN",
+                Device::Between => "sockets",
+            },
+            if offload { "on" } else { "off" },
+            median.gbit_per_second,
+            median.gbit_per_core,
+            median.packet_bytes,
+        );
+        reached &= !offload || median.gbit_per_core >= TARGET;
+    }
+    Ok(reached)
 }
 
 fn build() -> Result<PathBuf> {
@@ -100,8 +128,7 @@ fn build() -> Result<PathBuf> {
 struct Network {
     client: Namespace,
     node: Namespace,
-    /// Kept for its end of the link, and for the listening server inside.
-    _server: Namespace,
+    server: Namespace,
     _listening: Running,
 }
 
@@ -143,7 +170,7 @@ impl Network {
         Ok(Self {
             client,
             node,
-            _server: server,
+            server,
             _listening: listening,
         })
     }
@@ -154,6 +181,19 @@ impl Network {
             .ip(&format!("route add default dev {TUN} table 100\n"))?;
         self.node
             .ip6(&format!("route add default dev {TUN} table 100\n"))
+    }
+
+    /// Client and server are each other's routers, and the node is a wire.
+    fn put_a_wire_between(&self) -> Result<()> {
+        self.node
+            .sysctl(&["net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"])?;
+        for (outer, subnet, mac) in [(&self.client, 1, SERVER_MAC), (&self.server, 2, CLIENT_MAC)] {
+            outer.ip(&format!(
+                "neigh replace 10.{subnet}.0.1 lladdr {mac} dev eth0\n\
+                 neigh replace fd00:{subnet}::1 lladdr {mac} dev eth0\n"
+            ))?;
+        }
+        Ok(())
     }
 
     fn measure(&self, node: &mut Forwarder, frontend: &str) -> Result<Sample> {
@@ -234,9 +274,12 @@ struct Counts {
 }
 
 impl Forwarder {
-    fn start(node: &Namespace, program: &Path, offload: bool) -> Result<Self> {
+    fn start(node: &Namespace, program: &Path, device: Device, offload: bool) -> Result<Self> {
         let mut command = node.command(&program.to_string_lossy());
-        command.args(["--tun", TUN]);
+        match device {
+            Device::Tun => command.args(["--tun", TUN]),
+            Device::Between => command.args(["--between", "client", "server"]),
+        };
         for (frontend, endpoint) in [("10.96.0.10", "10.2.0.2"), ("[fd00:96::10]", "[fd00:2::2]")] {
             command
                 .arg("--frontend")

@@ -1,6 +1,8 @@
 /* A control plane without text: objects as structs, several changes as one, tags, and decisions read back. */
 #include "check.h"
 
+#include <stddef.h>
+
 static const portolan_service_port HTTP[] = {{.name = "http", .port = 80, .protocol = PORTOLAN_PROTOCOL_TCP}};
 static const portolan_slice_port TARGET[] = {{.name = "http", .port = 8080, .protocol = PORTOLAN_PROTOCOL_TCP}};
 
@@ -196,7 +198,7 @@ static void mistakes_name_the_field(void) {
     EXPECT(INVALID, portolan_txn_delete(txn, 9, "", "", NULL));
     EXPECT(INVALID, portolan_txn_replace(txn, 0, NULL));
 
-    portolan_node_config config = {.struct_size = sizeof config, .name = "n1", .detect_local = 3};
+    portolan_node_config config = {.struct_size = sizeof config, .name = "n1", .detect_local = 5};
     EXPECT(INVALID, portolan_node_new_from(&config, &node, &error));
     CHECK(strcmp(portolan_error_field(error), "config.detect_local") == 0);
     portolan_error_free(&error);
@@ -211,6 +213,74 @@ static void mistakes_name_the_field(void) {
     EXPECT(OK, portolan_node_free(&node));
 }
 
+/* The flags of a SYN that the host marks so. */
+static uint16_t flags_of(portolan_worker *worker, uint8_t port, uint16_t mark) {
+    uint8_t frame[1280];
+    memcpy(frame, SYN, sizeof SYN);
+    frame[21] = port; /* another connection each time, or no packet is a first one */
+    portolan_descriptor packet = syn_at(0, sizeof frame);
+    packet.flags = mark;
+    EXPECT(OK, portolan_worker_process(worker, 1, frame, sizeof frame, &packet, sizeof packet, 1));
+    return packet.verdict == PORTOLAN_VERDICT_FORWARD ? packet.flags : 0;
+}
+
+static void pods_are_told_by_their_interface(void) {
+    const portolan_address own = v4(192, 168, 66, 11), cluster_ip = v4(10, 96, 0, 80);
+    const portolan_slice_endpoint endpoint = {.address = v4(10, 200, 2, 7)};
+    portolan_node_config config = {.struct_size = sizeof config, .name = "n1", .addresses = &own, .address_count = 1,
+                                   .detect_local = PORTOLAN_DETECT_INTERFACE_NAME_PREFIX, .pass_other_proxies = 1};
+    portolan_node *node = NULL;
+    portolan_error *error = NULL;
+    EXPECT(NULL, portolan_node_new_from(&config, &node, NULL));
+    config.pod_interface = "";
+    EXPECT(INVALID, portolan_node_new_from(&config, &node, &error));
+    CHECK(strcmp(portolan_error_field(error), "config.pod_interface") == 0);
+    portolan_error_free(&error);
+    config.pod_interface = "veth";
+    EXPECT(OK, portolan_node_new_from(&config, &node, NULL));
+
+    portolan_txn *txn = NULL;
+    EXPECT(OK, portolan_txn_begin(&txn));
+    put_web(txn, &cluster_ip);
+    put_slice(txn, PORTOLAN_FAMILY_IPV4, &endpoint, 1);
+    EXPECT(OK, portolan_txn_replace(txn, PORTOLAN_KIND_SERVICE, NULL));
+    EXPECT(OK, portolan_txn_replace(txn, PORTOLAN_KIND_ENDPOINT_SLICE, NULL));
+    EXPECT(OK, portolan_txn_commit(&txn, node, NULL, NULL, NULL));
+
+    /* One dataplane is the node's, one is filled with what the node's changes say. */
+    static const uint8_t SEED[PORTOLAN_SEED_BYTES];
+    const portolan_limits limits = small();
+    portolan_dataplane *dataplanes[2] = {NULL, NULL};
+    for (int i = 0; i < 2; i++) EXPECT(OK, portolan_dataplane_new(&limits, SEED, &dataplanes[i], NULL));
+    portolan_changes *changes = NULL;
+    portolan_change change = {.struct_size = sizeof change};
+    EXPECT(OK, portolan_node_changes(node, 0, &changes));
+    while (portolan_changes_next(changes, &change) == PORTOLAN_STATUS_OK) {
+        if (change.service != NULL) EXPECT(OK, portolan_dataplane_put_service(dataplanes[1], change.service, NULL));
+        if (change.node == NULL) continue;
+        CHECK(strcmp(change.node->pod_interface, "veth") == 0 && change.node->pod_interface_is_prefix == 1);
+        EXPECT(OK, portolan_dataplane_set_node(dataplanes[1], change.node, NULL));
+    }
+    portolan_changes_free(&changes);
+    for (int i = 0; i < 2; i++) {
+        portolan_worker *worker = NULL;
+        EXPECT(OK, portolan_dataplane_publish(dataplanes[i], i == 0 ? node : NULL, NULL, NULL, NULL));
+        EXPECT(OK, portolan_worker_new(dataplanes[i], &worker, NULL));
+        CHECK(flags_of(worker, 1, PORTOLAN_FLAG_FROM_POD) == PORTOLAN_FLAG_NEW);
+        CHECK(flags_of(worker, 2, 0) == (PORTOLAN_FLAG_NEW | PORTOLAN_FLAG_MASQUERADE));
+        EXPECT(OK, portolan_worker_free(&worker));
+        EXPECT(OK, portolan_dataplane_free(&dataplanes[i]));
+    }
+    EXPECT(OK, portolan_node_free(&node));
+
+    /* Who knows the struct without the interface says what it could say before. */
+    config.struct_size = offsetof(portolan_node_config, pod_interface);
+    EXPECT(NULL, portolan_node_new_from(&config, &node, NULL));
+    config.detect_local = PORTOLAN_DETECT_NONE;
+    EXPECT(OK, portolan_node_new_from(&config, &node, NULL));
+    EXPECT(OK, portolan_node_free(&node));
+}
+
 int main(void) {
     portolan_node *node = make_node();
     several_changes_are_one_generation(node);
@@ -220,5 +290,6 @@ int main(void) {
     changes_tell_what_is_decided(node);
     EXPECT(OK, portolan_node_free(&node));
     mistakes_name_the_field();
+    pods_are_told_by_their_interface();
     return failures != 0;
 }

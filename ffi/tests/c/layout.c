@@ -43,7 +43,7 @@ SIZE(portolan_prefix, 24);
 AT(portolan_prefix, address, 0);
 AT(portolan_prefix, length, 20);
 
-SIZE(portolan_node_config, 128);
+SIZE(portolan_node_config, 136);
 AT(portolan_node_config, struct_size, 0);
 AT(portolan_node_config, detect_local, 4);
 AT(portolan_node_config, node_port_addresses, 5);
@@ -64,6 +64,8 @@ AT(portolan_node_config, node_port_prefixes, 96);
 AT(portolan_node_config, node_port_prefix_count, 104);
 AT(portolan_node_config, hash_seed, 112);
 AT(portolan_node_config, slow_start_seconds, 120);
+AT(portolan_node_config, pass_other_proxies, 122);
+AT(portolan_node_config, pod_interface, 128);
 
 SIZE(portolan_service_port, 16);
 AT(portolan_service_port, name, 0);
@@ -171,7 +173,7 @@ AT(portolan_service, endpoint_count, 48);
 AT(portolan_service, endpoint_stride, 56);
 AT(portolan_service, hash_seed, 64);
 
-SIZE(portolan_node_spec, 96);
+SIZE(portolan_node_spec, 112);
 AT(portolan_node_spec, struct_size, 0);
 AT(portolan_node_spec, addresses, 8);
 AT(portolan_node_spec, address_count, 16);
@@ -181,6 +183,8 @@ AT(portolan_node_spec, service_prefixes, 40);
 AT(portolan_node_spec, service_prefix_count, 48);
 AT(portolan_node_spec, masquerade_ipv4, 56);
 AT(portolan_node_spec, masquerade_ipv6, 76);
+AT(portolan_node_spec, pod_interface, 96);
+AT(portolan_node_spec, pod_interface_is_prefix, 104);
 
 SIZE(portolan_change, 48);
 AT(portolan_change, struct_size, 0);

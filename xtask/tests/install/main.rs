@@ -144,6 +144,8 @@ fn by_cmake(installed: &Installed) {
         installed.destdir.join("cmake-build"),
     );
     fs::create_dir_all(&source).unwrap();
+    // CMake keeps what it found before, and where.
+    let _ = fs::remove_dir_all(&build);
     let program = root().join(PROGRAM).canonicalize().unwrap();
     let project = format!(
         "cmake_minimum_required(VERSION 3.13)\nproject(user C)\nfind_package(portolan 0.1 REQUIRED)\n\
