@@ -13,6 +13,7 @@ use crate::sync::{Advice, FreeStack, Header, Life, Lines, Loads, Word};
 use crate::table::{Entry, HashKey, Home, Index, prefetch};
 use alloc::sync::Arc;
 use core::net::IpAddr;
+use crossbeam::utils::CachePadded;
 
 /// Deadlines are moved only when they move by at least this much: half a second.
 pub(super) const REFRESH_TICKS: u32 = TICKS_PER_SECOND / 2;
@@ -27,14 +28,21 @@ pub struct Connections<A: Stored> {
     pub(super) key: HashKey,
     pub(super) index: Index,
     pub(super) records: Lines<Record<A>>,
-    free: FreeStack,
     loads: Arc<Loads>,
     pub(super) timeouts: TimeoutTicks,
-    sweep_hand: Word,
-    evict_hand: Word,
+    /// Apart from what every packet reads.
+    pub(super) written: CachePadded<Written>,
+}
+
+/// What opening and closing write, whoever does it: together, so that it travels between processors as one line.
+#[derive(Debug)]
+pub(super) struct Written {
+    free: FreeStack,
     pub(super) opened: Word,
     closed: Word,
     evicted: Word,
+    sweep_hand: Word,
+    evict_hand: Word,
     /// Endpoint number plus one and tick when its source ports were last found all in use.
     pub(super) exhausted: Word,
 }
@@ -122,15 +130,17 @@ impl<A: Stored> Connections<A> {
             key: HashKey::new(seed, purpose),
             index: Index::new(u64::from(capacity).saturating_mul(2), advice),
             records,
-            free,
             loads,
             timeouts: TimeoutTicks::new(timeouts),
-            sweep_hand: Word::new(0),
-            evict_hand: Word::new(0),
-            opened: Word::new(0),
-            closed: Word::new(0),
-            evicted: Word::new(0),
-            exhausted: Word::new(0),
+            written: CachePadded::new(Written {
+                free,
+                opened: Word::new(0),
+                closed: Word::new(0),
+                evicted: Word::new(0),
+                sweep_hand: Word::new(0),
+                evict_hand: Word::new(0),
+                exhausted: Word::new(0),
+            }),
         }
     }
 
@@ -143,7 +153,7 @@ impl<A: Stored> Connections<A> {
 
     /// A free record, and its cache line and the next one's asked for.
     pub(super) fn take_free(&self) -> Option<u32> {
-        let (number, next) = self.free.take(|number| self.link(number))?;
+        let (number, next) = self.written.free.take(|number| self.link(number))?;
         if let Some(record) = self.records.get(next as usize) {
             prefetch(record);
         }
@@ -152,7 +162,7 @@ impl<A: Stored> Connections<A> {
 
     /// Gives back a record that is free.
     pub(super) fn give(&self, number: u32) {
-        self.free.give(number, |number| self.link(number));
+        self.written.free.give(number, |number| self.link(number));
     }
 
     fn link(&self, number: u32) -> Option<&Word> {
@@ -169,14 +179,14 @@ impl<A: Stored> Connections<A> {
     #[must_use]
     pub fn used(&self) -> u64 {
         // A connection may be closed by another thread before its opener has counted it.
-        let closed = self.closed.read();
-        self.opened.read().saturating_sub(closed)
+        let closed = self.written.closed.read();
+        self.written.opened.read().saturating_sub(closed)
     }
 
     /// Connections opened, and unassured ones evicted for them, since the start.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
-        (self.opened.read(), self.evicted.read())
+        (self.written.opened.read(), self.written.evicted.read())
     }
 
     /// The hash under which a tuple is found.
@@ -415,7 +425,7 @@ impl<A: Stored> Connections<A> {
             self.count(&hit.binding, Some(State::from_bits(bits)), None);
         }
         self.withdraw(hit.number, hit.header, &hit.binding);
-        self.closed.add(1);
+        self.written.closed.add(1);
         true
     }
 
@@ -450,7 +460,7 @@ impl<A: Stored> Connections<A> {
     /// Clears away what has expired among the next `count` records; how many were.
     pub fn sweep(&self, now: u32, count: u32) -> u32 {
         let mut cleared = 0_u32;
-        for number in self.next_records(&self.sweep_hand, u64::from(count)) {
+        for number in self.next_records(&self.written.sweep_hand, u64::from(count)) {
             let expired = self.records.get(number as usize).is_some_and(|record| {
                 let header = record.header();
                 matches!(header.life(), Life::Live(_)) && header.deadline() <= now
@@ -473,7 +483,7 @@ impl<A: Stored> Connections<A> {
         for _ in 0..4 {
             let mut best: Option<(u8, u32, Hit<'_, A>)> = None;
             let mut vacant = false;
-            for number in self.next_records(&self.evict_hand, EVICTION_SAMPLE) {
+            for number in self.next_records(&self.written.evict_hand, EVICTION_SAMPLE) {
                 let Some(hit) = self.at(number) else {
                     vacant = true;
                     continue;
@@ -499,7 +509,7 @@ impl<A: Stored> Connections<A> {
             match best {
                 Some((_, _, hit)) => {
                     if self.close(hit) {
-                        self.evicted.add(1);
+                        self.written.evicted.add(1);
                         return true;
                     }
                 }

@@ -157,7 +157,7 @@ impl<A: Stored> Connections<A> {
             let number = self.take(now).ok_or(OpenError::TableFull)?;
             match self.attempt(number, opening, &progress, now, &usable) {
                 Ok(Some(hit)) => {
-                    self.opened.add(1);
+                    self.written.opened.add(1);
                     return Ok((hit, true));
                 }
                 Ok(None) => {
@@ -272,7 +272,7 @@ impl<A: Stored> Connections<A> {
             .permutation(opening.random)
             .filter(|port| usable(*port));
         let exhausted = join(opening.endpoint.0.wrapping_add(1), now);
-        let tries = if self.exhausted.read() == exhausted {
+        let tries = if self.written.exhausted.read() == exhausted {
             TRIES_WHEN_EXHAUSTED
         } else {
             usize::MAX
@@ -293,7 +293,7 @@ impl<A: Stored> Connections<A> {
                 Err(InsertError::Full) => return Err(OpenError::TableFull),
             }
         }
-        self.exhausted.write(exhausted);
+        self.written.exhausted.write(exhausted);
         Err(OpenError::NoSourcePort)
     }
 
