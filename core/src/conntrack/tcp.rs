@@ -339,7 +339,7 @@ impl Window {
         1_u32.wrapping_shl((self.0 & 0x1f) as u32)
     }
 
-    #[inline]
+    #[inline(always)]
     fn announced(self, segment: &TcpSegment) -> Self {
         let shift = if segment.flags & tcp_flags::SYN == 0 {
             (self.0 >> 5) & 0x0f

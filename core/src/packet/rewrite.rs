@@ -143,7 +143,7 @@ pub(super) fn write_tcp(
     Some(())
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn write_udp(
     header: &mut [u8; 8],
     ports: [u8; 4],

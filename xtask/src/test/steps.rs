@@ -271,7 +271,7 @@ fn demo() -> Step {
 
 /// The optimised burst, followed call by call.
 fn panics() -> Step {
-    let name = "no panic, allocation or lock in a burst";
+    let name = "no panic, allocation or lock in a burst, no call in its loop";
     Step::cargo(name, &measured("panics"), Reader::Whole).skip_because(tool_missing(OBJDUMP))
 }
 
