@@ -159,6 +159,7 @@
 /* The packet is to be rejected, but its sender must not be answered. */
 #define PORTOLAN_DROP_REJECT_SUPPRESSED 20
 #define PORTOLAN_DROP_INVALID_TRANSPORT 21 /* The transport header's flags or chunks are impossible. */
+#define PORTOLAN_DROP_NEW_CONNECTION_LIMIT 22 /* The worker may not open more connections a second. */
 /* One more than the greatest reason there will be: the size of portolan_stats.drops. */
 #define PORTOLAN_DROP_COUNT 32
 

@@ -6,7 +6,8 @@ use common::{
     Cluster, Rig, cluster_ip, clusters, config, endpoint, node, node_port, opening, service,
 };
 use core::net::SocketAddr;
-use portolan::dataplane::{Config, DropReason, Limits, Offload};
+use core::num::NonZeroU32;
+use portolan::dataplane::{Config, DropReason, Limits, Offload, Options};
 use portolan::net::{Prefix, Protocol};
 use portolan::packet::build;
 use portolan::service::{Edit, EndpointSet, NodeSpec};
@@ -14,7 +15,7 @@ use portolan::service::{Edit, EndpointSet, NodeSpec};
 type Scenario = fn(&Cluster) -> DropReason;
 
 /// One scenario a reason, by the reason's number.
-const SCENARIOS: [(DropReason, Scenario); 20] = [
+const SCENARIOS: [(DropReason, Scenario); 21] = [
     (DropReason::MalformedTruncated, truncated),
     (DropReason::MalformedHeader, header),
     (DropReason::MalformedChecksum, header_checksum),
@@ -35,6 +36,7 @@ const SCENARIOS: [(DropReason, Scenario); 20] = [
     (DropReason::IcmpMismatch, icmp_mismatch),
     (DropReason::RejectSuppressed, reject_suppressed),
     (DropReason::InvalidTransport, invalid_transport),
+    (DropReason::NewConnectionLimit, new_connection_limit),
 ];
 
 #[test]
@@ -295,4 +297,22 @@ fn invalid_transport(cluster: &Cluster) -> DropReason {
     rig.send(&opening(Protocol::Tcp, client, vip)).forwarded();
     rig.send(&build::tcp(client, vip).flags(0).build())
         .dropped()
+}
+
+fn new_connection_limit(cluster: &Cluster) -> DropReason {
+    let options = Options {
+        new_connections_per_second: NonZeroU32::new(1),
+        ..Options::default()
+    };
+    let mut rig = Rig::new(&Config {
+        options,
+        ..config()
+    });
+    let endpoints = vec![endpoint(cluster.endpoints[0], 8080)];
+    let frontends = vec![cluster_ip(cluster.vip, 80)];
+    rig.put(0, service(Protocol::Udp, frontends, endpoints));
+    let (client, vip) = ends(cluster);
+    let other = SocketAddr::new(cluster.client, 40_001);
+    rig.send(&build::udp(client, vip).build()).forwarded();
+    rig.send(&build::udp(other, vip).build()).dropped()
 }

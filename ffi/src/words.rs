@@ -55,6 +55,8 @@ pub const PORTOLAN_DROP_ICMP_MISMATCH: u8 = 19;
 pub const PORTOLAN_DROP_REJECT_SUPPRESSED: u8 = 20;
 /// The transport header's flags or chunks are impossible.
 pub const PORTOLAN_DROP_INVALID_TRANSPORT: u8 = 21;
+/// The worker may not open more connections a second.
+pub const PORTOLAN_DROP_NEW_CONNECTION_LIMIT: u8 = 22;
 /// One more than the greatest reason there will be: the size of portolan_stats.drops.
 pub const PORTOLAN_DROP_COUNT: usize = 32;
 
@@ -84,7 +86,8 @@ const _: () = {
     assert!(PORTOLAN_DROP_ICMP_MISMATCH == DropReason::IcmpMismatch as u8);
     assert!(PORTOLAN_DROP_REJECT_SUPPRESSED == DropReason::RejectSuppressed as u8);
     assert!(PORTOLAN_DROP_INVALID_TRANSPORT == DropReason::InvalidTransport as u8);
-    assert!(DropReason::ALL.len() == 20); // none is without a number here
+    assert!(PORTOLAN_DROP_NEW_CONNECTION_LIMIT == DropReason::NewConnectionLimit as u8);
+    assert!(DropReason::ALL.len() == 21); // none is without a number here
 };
 
 /// A verdict's name, such as "forward"; never NULL. Owned by the library, lives for ever. Any thread.

@@ -9,12 +9,15 @@
 //! | `options` | what users want otherwise than kube-proxy |
 //! | `handle` | [`Dataplane`]: publish, poll, read |
 //! | `worker` | [`Worker`]: a burst in three short loops |
+//! | `allowance` | how many connections a worker may still open |
+//! | `outcome` | what becomes of a packet, before its descriptor says so |
 //! | `path` | one packet: known connection, new connection, ICMP error, fragment |
 //! | `decide` | where a new connection goes; shared with `explain` |
 //! | `explain` | why a packet would go where it would go |
 //! | `stats` | counts |
 //! | `endpoint_counters` | counts of each endpoint: packets, bytes, connections |
 
+mod allowance;
 mod config;
 mod decide;
 mod descriptor;
@@ -24,6 +27,7 @@ mod handle;
 mod lane;
 mod opened;
 mod options;
+mod outcome;
 mod path;
 mod quick;
 mod shared;

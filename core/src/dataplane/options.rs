@@ -1,5 +1,7 @@
 //! What the dataplane does where kube-proxy and its users differ. The defaults are kube-proxy's.
 
+use core::num::NonZeroU32;
+
 /// Choices beyond the objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
@@ -10,6 +12,10 @@ pub struct Options {
     /// Are ICMP echo requests to ClusterIPs, external IPs and load balancer addresses answered, as where IPVS binds
     /// them? kube-proxy's other modes leave them alone (kubernetes #47156).
     pub answer_echo: bool,
+    /// How many connections each worker may open a second, so that a flood leaves time for what is open; what exceeds it
+    /// is dropped ([`crate::net::DropReason::NewConnectionLimit`]). A second's worth may come at once. `None`: as many
+    /// as come.
+    pub new_connections_per_second: Option<NonZeroU32>,
 }
 
 /// What becomes of TCP connections whose endpoint ended.

@@ -1,18 +1,18 @@
 //! One packet's way: a known connection, a new one, an ICMP error about one, or a later fragment.
 
+use super::allowance::Allowance;
 use super::decide::{Choice, Decision, First, decide, destination};
 use super::descriptor::descriptor_flags;
 use super::endpoint_counters::EndpointCounters;
 use super::opened::Opened;
+use super::outcome::Outcome;
 use super::shared::{Shared, Tracked, cut_with_endpoint};
 use super::stats::{AFFINITY_FULL, COUNTERS, ENDED_BYTES, ENDED_PACKETS, ServiceEvent};
 use super::{EndedTcp, MidStream};
 use crate::conntrack::{
     EndpointLife, Followed, FragmentKey, Hit, OpenError, Opening, Step, Transport,
 };
-use crate::net::{
-    Arrival, Direction, DropReason, Protocol, ServiceId, TICKS_PER_SECOND, Tuple, Verdict,
-};
+use crate::net::{Arrival, Direction, DropReason, Protocol, ServiceId, TICKS_PER_SECOND, Tuple};
 use crate::packet::{
     ErrorRewrite, Headers, Kind, Offload, Rewrite, SctpChunk, TcpSegment, echo_reply,
     port_unreachable, rewrite, rewrite_error, tcp_flags, tcp_reset,
@@ -33,9 +33,11 @@ pub(super) struct Burst<'burst> {
     pub(super) random: &'burst mut u64,
     /// Ticks.
     pub(super) now: u32,
+    /// For new connections.
+    pub(super) allowance: &'burst mut Allowance,
     /// What this burst opened after its lookups were made.
     pub(super) opened: Opened,
-    /// Packets by [`Verdict`].
+    /// Packets by [`crate::net::Verdict`].
     pub(super) verdicts: [u64; 4],
     /// Bytes of all packets.
     pub(super) bytes: u64,
@@ -52,57 +54,6 @@ pub(super) struct Subject<'packet, A> {
     pub(super) hash: u64,
     /// What was decided when the index named no connection of this hash.
     pub(super) decision: &'packet mut Option<Decision<A>>,
-}
-
-/// What became of a packet.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Outcome {
-    pub(super) verdict: Verdict,
-    pub(super) reason: Option<DropReason>,
-    pub(super) flags: u16,
-    pub(super) tag: u64,
-    /// The new length of a packet that was replaced by an answer.
-    pub(super) replied: Option<u32>,
-}
-
-impl Outcome {
-    pub(super) const PASS: Self = Self {
-        verdict: Verdict::Pass,
-        reason: None,
-        flags: 0,
-        tag: 0,
-        replied: None,
-    };
-
-    pub(super) const fn dropped(reason: DropReason) -> Self {
-        Self {
-            verdict: Verdict::Drop,
-            reason: Some(reason),
-            flags: 0,
-            tag: 0,
-            replied: None,
-        }
-    }
-
-    const fn replied(len: u32) -> Self {
-        Self {
-            verdict: Verdict::Reply,
-            reason: None,
-            flags: 0,
-            tag: 0,
-            replied: Some(len),
-        }
-    }
-
-    const fn forward(flags: u16, tag: u64) -> Self {
-        Self {
-            verdict: Verdict::Forward,
-            reason: None,
-            flags,
-            tag,
-            replied: None,
-        }
-    }
 }
 
 /// What connection tracking reads of a packet's transport header; `None` if that is impossible.
@@ -354,6 +305,10 @@ impl Burst<'_> {
         };
         let original = headers.tuple;
         let opening = self.opening(headers, choice);
+        let limit = self.shared.options.new_connections_per_second;
+        if !self.allowance.suffices(limit, self.now) {
+            return Some(Outcome::dropped(DropReason::NewConnectionLimit));
+        }
         let connections = A::connections(self.shared);
         let table = self.table;
         // A masqueraded reply must not look like a new connection to a frontend on the same address.
@@ -383,6 +338,7 @@ impl Burst<'_> {
             // Another worker opened it between our looking and our opening.
             return self.known(subject, &hit);
         }
+        self.allowance.spend();
         self.shared
             .services
             .count(choice.service, ServiceEvent::Opened);

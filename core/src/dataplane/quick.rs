@@ -3,7 +3,8 @@
 use super::decide::Decision;
 use super::descriptor::Descriptor;
 use super::lane::PlainLane;
-use super::path::{Burst, Outcome, flags};
+use super::outcome::Outcome;
+use super::path::{Burst, flags};
 use super::shared::Tracked;
 use crate::conntrack::EndpointLife;
 use crate::net::{Protocol, Verdict};

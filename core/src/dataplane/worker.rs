@@ -1,14 +1,16 @@
 //! A burst: its packets are read, looked up and moved in groups that follow each other, and moved in order.
 
+use super::allowance::Allowance;
 use super::decide::Decision;
 use super::descriptor::Descriptor;
+use super::descriptor_flags;
 use super::endpoint_counters::EndpointCounters;
 use super::lane::{GROUP, LANES, Lane, Lanes, PlainLane, packet_of};
 use super::opened::Opened;
-use super::path::{Burst, Outcome, Subject};
+use super::outcome::Outcome;
+use super::path::{Burst, Subject};
 use super::shared::{Shared, Tracked};
 use super::stats::{BYTES, COUNTERS, RELATED, drop_index, verdict_index};
-use super::{Offload, descriptor_flags};
 use crate::net::{DropReason, Instant, Verdict};
 use crate::packet::{Headers, Kind, Parsed, parse_any};
 use crate::service::Table;
@@ -29,6 +31,8 @@ pub struct Worker {
     random: u64,
     /// The latest moment seen: a clock that steps back expires nothing early and extends nothing late.
     latest: Instant,
+    /// For new connections.
+    allowance: Allowance,
     /// Of the burst under way; kept, because clearing them would cost more than filling them.
     lanes: Lanes,
 }
@@ -49,6 +53,7 @@ impl Worker {
             slot,
             random,
             latest: Instant::ZERO,
+            allowance: Allowance::default(),
             lanes: [Lane::Unusual; LANES],
         }
     }
@@ -77,6 +82,7 @@ impl Worker {
             endpoints: &self.endpoints,
             random: &mut self.random,
             now: self.latest.ticks(),
+            allowance: &mut self.allowance,
             opened: Opened::default(),
             verdicts: [0; 4],
             bytes: 0,
@@ -231,22 +237,6 @@ fn follow<A: Tracked>(
         hash,
         decision,
     })
-}
-
-impl Descriptor {
-    /// Writes what became of the packet.
-    #[inline]
-    pub(super) fn settle(&mut self, outcome: &Outcome) {
-        self.verdict = outcome.verdict as u8;
-        self.reason = outcome.reason.map_or(0, |reason| reason as u8);
-        self.flags = outcome.flags;
-        self.endpoint_tag = outcome.tag;
-        if let Some(len) = outcome.replied {
-            self.len = len;
-            // The answer is complete as it stands.
-            self.offload = Offload::default();
-        }
-    }
 }
 
 impl Drop for Worker {

@@ -93,6 +93,8 @@ drop_reasons! {
     RejectSuppressed = 20, "the packet is to be rejected, but its sender must not be answered";
     /// An SCTP chunk or TCP flags that no state allows.
     InvalidTransport = 21, "the transport header's flags or chunks are impossible";
+    /// The worker has opened as many connections as it may in this second.
+    NewConnectionLimit = 22, "the worker may not open more connections a second";
 }
 
 impl fmt::Display for DropReason {

@@ -5,6 +5,7 @@ use crate::common::{
     Cluster, Rig, cluster_ip, clusters, config, destination, endpoint, node_port, service, tag_of,
 };
 use core::net::{IpAddr, SocketAddr};
+use core::num::NonZeroU32;
 use core::time::Duration;
 use portolan::dataplane::{
     Config, DropReason, EndedTcp, MidStream, Options, Verdict, descriptor_flags,
@@ -302,5 +303,38 @@ fn an_error_that_quotes_what_was_never_sent_or_is_acknowledged_is_not_believed()
                 assert_eq!(moved.dropped(), DropReason::IcmpMismatch, "{sequence}");
             }
         }
+    }
+}
+
+#[test]
+fn a_worker_opens_no_more_connections_a_second_than_it_may_and_keeps_those_that_are_open() {
+    for cluster in clusters() {
+        let mut rig = rig(Options {
+            new_connections_per_second: NonZeroU32::new(3),
+            ..Options::default()
+        });
+        rig.put(0, web(&cluster, &cluster.endpoints[..1]));
+        let door = SocketAddr::new(cluster.vip, 80);
+        let syn = |port: u16| {
+            let client = SocketAddr::new(cluster.client, port);
+            build::tcp(client, door).flags(tcp_flags::SYN).build()
+        };
+        let mut next = 40_000;
+        let mut flood = |rig: &mut Rig| {
+            let sent = (0..10).map(|_| {
+                next += 1;
+                rig.send(&syn(next))
+            });
+            let forwarded = sent.filter(|sent| sent.verdict == Verdict::Forward);
+            forwarded.count()
+        };
+        assert_eq!(flood(&mut rig), 3, "{}", cluster.name);
+        assert_eq!(flood(&mut rig), 0, "{}", cluster.name);
+        // A retransmission is no new connection.
+        rig.send(&syn(40_001)).forwarded();
+        rig.wait(Duration::from_secs(1));
+        assert_eq!(flood(&mut rig), 3, "{}", cluster.name);
+        let stats = rig.dataplane.stats();
+        assert_eq!(stats.drops_for(DropReason::NewConnectionLimit), 24);
     }
 }

@@ -4,11 +4,13 @@ use crate::CommandError;
 use crate::offline::{read_api_settings, read_node};
 use crate::watch;
 use clap::{Args, ValueEnum};
+use core::num::NonZeroU32;
 use portolan::api;
 use portolan::conntrack::Timeouts;
 use portolan::dataplane::{Config, EndedTcp, MidStream, Options};
 use portolan::k8s::{self, KubeProxyConfig};
 use portolan::plan::NodeConfig;
+
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
@@ -37,6 +39,9 @@ pub(crate) struct OptionArguments {
     /// Answers ICMP echo requests to Services' addresses
     #[arg(long)]
     answer_echo: bool,
+    /// How many connections each worker opens a second at most; as many as come if this is not given
+    #[arg(long, value_name = "NUMBER")]
+    new_connections_per_second: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -63,6 +68,7 @@ impl OptionArguments {
                 MidStreamWord::PickUp => MidStream::PickUp,
             },
             answer_echo: self.answer_echo,
+            new_connections_per_second: self.new_connections_per_second,
         }
     }
 }
