@@ -122,7 +122,7 @@ impl Burst<'_> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn decide_lane<A: Tracked>(&mut self, lane: &mut PlainLane<A>) {
         let headers = lane.headers.headers();
         lane.decision = match destination(self.table, &headers.tuple) {
