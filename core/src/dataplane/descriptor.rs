@@ -6,7 +6,8 @@ use crate::packet::Offload;
 /// One packet of a burst, inside one contiguous buffer of frames.
 ///
 /// The host fills `offset`, `len`, `capacity`, `ingress_tag` and `offload`, and may say in `flags` that a pod's
-/// interface delivered the packet; the worker writes the rest. There are no pointers inside: a Go host pays 33 ns a packet for descriptors that point and 1.5 ns for offsets.
+/// interface delivered the packet; the worker writes the rest. There are no pointers inside: a Go host pays 33 ns a
+/// packet for descriptors that point and 1.5 ns for offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Descriptor {

@@ -162,7 +162,8 @@ impl Account<'_> {
 
     /// The proxy that serves the Service at this address, if it is another.
     fn foreign_proxy(&self) -> Option<&str> {
-        let service = self.service.filter(|_| self.port.is_none())?;
+        let known = self.port.is_some() || self.explanation.connection.is_some();
+        let service = self.service.filter(|_| !known)?;
         let own = &self.serving.node().config().proxy_name;
         let foreign = service.proxy_name != *own;
         foreign.then(|| service.proxy_name.as_deref().unwrap_or("kube-proxy"))
