@@ -124,13 +124,14 @@ impl Burst<'_> {
 
     #[inline(never)]
     fn decide_lane<A: Tracked>(&mut self, lane: &mut PlainLane<A>) {
-        let headers = lane.headers.headers();
-        lane.decision = match destination(self.table, &headers.tuple) {
+        lane.decision = match destination(self.table, &lane.headers.headers().tuple) {
             Lookup::None => Some(Decision::Pass),
             // What a choice rests on may change by what is opened until the packet's turn comes, or lies in its
             // descriptor.
             Lookup::Frontend(frontend) if !self.table.chooses_blindly(frontend) => None,
             found @ (Lookup::Frontend(_) | Lookup::Rejected | Lookup::Unallocated) => {
+                // Only here in memory: most packets that are not ours need none of it.
+                let headers = lane.headers.headers();
                 Some(self.decide(&headers, Arrival::Elsewhere, found))
             }
         };
