@@ -64,6 +64,8 @@
 #define PORTOLAN_NODE_PORTS_PRIMARY 0
 #define PORTOLAN_NODE_PORTS_ALL 1 /* NodePorts are served on every address of the node. */
 #define PORTOLAN_NODE_PORTS_WITHIN 2 /* NodePorts are served on the node's addresses in node_port_prefixes. */
+/* Both: on the first address of each family, and on addresses in node_port_prefixes. */
+#define PORTOLAN_NODE_PORTS_PRIMARY_AND_WITHIN 3
 
 /* Traffic policy Cluster: all endpoints. (A number of portolan_service_object.) */
 #define PORTOLAN_POLICY_CLUSTER 0
@@ -411,7 +413,7 @@ typedef struct {
     const portolan_prefix *service_cidrs;
     /* How many there are. */
     size_t service_cidr_count;
-    /* With PORTOLAN_NODE_PORTS_WITHIN: where NodePorts are served. */
+    /* With PORTOLAN_NODE_PORTS_WITHIN, and with _PRIMARY_AND_WITHIN: where NodePorts are served. */
     const portolan_prefix *node_port_prefixes;
     /* How many there are. */
     size_t node_port_prefix_count;

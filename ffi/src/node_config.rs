@@ -30,6 +30,8 @@ pub const PORTOLAN_NODE_PORTS_PRIMARY: u8 = 0;
 pub const PORTOLAN_NODE_PORTS_ALL: u8 = 1;
 /// NodePorts are served on the node's addresses in node_port_prefixes.
 pub const PORTOLAN_NODE_PORTS_WITHIN: u8 = 2;
+/// Both: on the first address of each family, and on addresses in node_port_prefixes.
+pub const PORTOLAN_NODE_PORTS_PRIMARY_AND_WITHIN: u8 = 3;
 
 /// What the host says of its own node. Fields that are left zero take their default; `addresses`, `zone` and
 /// `pod_cidrs` are then taken from the v1 Node of this name. What it points to is read during the call only.
@@ -68,7 +70,7 @@ pub struct portolan_node_config {
     pub service_cidrs: *const portolan_prefix,
     /// How many there are.
     pub service_cidr_count: usize,
-    /// With PORTOLAN_NODE_PORTS_WITHIN: where NodePorts are served.
+    /// With PORTOLAN_NODE_PORTS_WITHIN, and with _PRIMARY_AND_WITHIN: where NodePorts are served.
     pub node_port_prefixes: *const portolan_prefix,
     /// How many there are.
     pub node_port_prefix_count: usize,
@@ -168,9 +170,12 @@ impl portolan_node_config {
             PORTOLAN_NODE_PORTS_PRIMARY => Ok(NodePortAddresses::Primary),
             PORTOLAN_NODE_PORTS_ALL => Ok(NodePortAddresses::All),
             PORTOLAN_NODE_PORTS_WITHIN => Ok(NodePortAddresses::Within(within)),
+            PORTOLAN_NODE_PORTS_PRIMARY_AND_WITHIN => {
+                Ok(NodePortAddresses::PrimaryAndWithin(within))
+            }
             other => Err(Failure::invalid(
                 "config.node_port_addresses",
-                format!("{other} says not where NodePorts are served: must be 0 to 2"),
+                format!("{other} says not where NodePorts are served: must be 0 to 3"),
             )),
         }
     }

@@ -202,6 +202,13 @@ static void mistakes_name_the_field(void) {
     EXPECT(INVALID, portolan_node_new_from(&config, &node, &error));
     CHECK(strcmp(portolan_error_field(error), "config.detect_local") == 0);
     portolan_error_free(&error);
+    portolan_node *second = NULL;
+    config.detect_local = PORTOLAN_DETECT_NONE;
+    config.node_port_addresses = PORTOLAN_NODE_PORTS_PRIMARY_AND_WITHIN;
+    EXPECT(OK, portolan_node_new_from(&config, &second, NULL));
+    EXPECT(OK, portolan_node_free(&second));
+    config.node_port_addresses = 4;
+    EXPECT(INVALID, portolan_node_new_from(&config, &second, NULL));
     const portolan_endpoint_tag nobody = {.tag = 1};
     EXPECT(INVALID, portolan_node_set_endpoint_tags(node, &nobody, 1, NULL));
 
