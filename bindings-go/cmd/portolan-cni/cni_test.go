@@ -22,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/portolan/portolan/bindings-go/cmd/portolan-cni/plugin"
+	"github.com/portolan/portolan/bindings-go/cmd/portolan-cni/podnet"
 	"github.com/portolan/portolan/bindings-go/kube/apiserver"
 )
 
@@ -106,10 +107,14 @@ func TestAPodReachesServices(t *testing.T) {
 		}
 	})
 	t.Run("others, past the dataplane", func(t *testing.T) {
+		before := client.throughDevice()
 		client.mustCurl("http://"+server.ipv4+":8080", "server")
 		client.mustCurl("http://["+server.ipv6+"]:8080", "server")
 		server.mustCurl("http://"+client.ipv4+":8080", "client")
 		server.mustCurl("http://["+client.ipv6+"]:8080", "client")
+		if after := client.throughDevice(); after != before {
+			t.Errorf("packets through portolan0: %s, then %s", before, after)
+		}
 	})
 	t.Run("an address that no Service has", func(t *testing.T) {
 		if said, err := client.curl("http://10.96.0.99"); err == nil {
@@ -132,6 +137,26 @@ func TestAPodReachesServices(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// throughDevice counts the packets that the dataplane was given, once the last ones of earlier connections are through.
+func (p *testPod) throughDevice() (counts string) {
+	p.Helper()
+	p.eventually("the device is silent", func() error {
+		var links []struct {
+			Stats64 json.RawMessage `json:"stats64"`
+		}
+		said := p.ip("-n", p.prefix+p.name, "-s", "-j", "link", "show", podnet.Device)
+		if err := json.Unmarshal([]byte(said), &links); err != nil || len(links) != 1 || len(links[0].Stats64) == 0 {
+			p.Fatalf("%v: %s", err, said)
+		}
+		before := counts
+		if counts = string(links[0].Stats64); counts != before {
+			return errors.New(counts)
+		}
+		return nil
+	})
+	return counts
 }
 
 // ask sends a datagram and gives what comes back.
