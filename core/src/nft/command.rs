@@ -62,15 +62,6 @@ impl NftCommand {
         self.run(&["-c", "-f", "-"], text).map(drop)
     }
 
-    /// The table without elements, as text; `None` if there is no such table.
-    pub(super) fn list_terse(&self, family: &str, table: &str) -> Result<Option<String>, NftError> {
-        match self.run(&["-t", "list", "table", family, table], "") {
-            Ok(text) => Ok(Some(text)),
-            Err(NftError::Refused(said)) if said.contains("No such file or directory") => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// What `nft --version` says.
     pub(super) fn version(&self) -> Result<String, NftError> {
         self.run(&["--version"], "")

@@ -1,8 +1,6 @@
 //! What `nft` and the kernel must be able to do.
 
 use super::command::{NftCommand, NftError};
-use super::error::TableError;
-use super::renderer::Renderer;
 use crate::net::Family;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -44,25 +42,20 @@ const FEATURES: [(&str, &str); 8] = [
     ),
 ];
 
-/// Refuses an `nft` that is too old and a kernel that would not take the tables, and names what is missing.
-pub(super) fn check(nft: &NftCommand, renderer: &Renderer) -> Result<(), TableError> {
-    let said = nft.version().map_err(TableError::Nft)?;
+/// What is missing, in words, if a ruleset was refused because `nft` is too old or because of the kernel.
+pub(super) fn missing(nft: &NftCommand) -> Option<String> {
+    let said = nft.version().ok()?;
     if version(&said).is_some_and(|found| found < NFT) {
         let [major, minor, patch] = NFT;
-        return Err(TableError::Unsupported(format!(
+        return Some(format!(
             "this is {}, and at least {major}.{minor}.{patch} is needed",
             said.trim()
-        )));
+        ));
     }
-    for family in [Family::Ipv4, Family::Ipv6] {
-        let text = renderer.trial(family);
-        if let Err(error) = nft.check(&text) {
-            return Err(
-                missing(nft, family).map_or(TableError::Nft(error), TableError::Unsupported)
-            );
-        }
-    }
-    Ok(())
+    let families = [Family::Ipv4, Family::Ipv6];
+    families
+        .into_iter()
+        .find_map(|family| missing_in(nft, family))
 }
 
 /// `1.0.6` out of `nftables v1.0.6 (Lester Gooch #5)`.
@@ -78,8 +71,8 @@ fn version(said: &str) -> Option<[u32; 3]> {
     ])
 }
 
-/// Which features are missing, in words.
-fn missing(nft: &NftCommand, family: Family) -> Option<String> {
+/// Which features a family has not, in words.
+fn missing_in(nft: &NftCommand, family: Family) -> Option<String> {
     let ip = super::text::family_name(family);
     let mut missing = Vec::new();
     for (name, rules) in FEATURES {

@@ -104,7 +104,9 @@ impl Renderer {
     /// A family's table as it is before any Service and without hooks, as text for `nft`.
     #[must_use]
     pub fn skeleton(&self, family: Family) -> String {
-        self.skeleton_of(family).body()
+        let (ip, table) = (family_name(family), &self.options.table);
+        let body = self.skeleton_of(family).body();
+        alloc::format!("add table {ip} {table}\n{body}")
     }
 
     /// A family's hooks, as text for `nft`: from then on packets pass through.
@@ -131,15 +133,27 @@ impl Renderer {
         self.skeleton_of(family).layout()
     }
 
-    /// Everything that a kernel must be able to do, in a table of another name.
+    /// All that is constant in a family's table, hooks too, as commands on a table that is there.
+    #[cfg(all(feature = "netlink", target_os = "linux"))]
+    pub(super) fn constant(&self, family: Family) -> String {
+        let skeleton = self.skeleton_of(family);
+        [skeleton.body(), skeleton.hooks()].concat()
+    }
+
+    /// The table itself with all that is constant in it, asleep: its hooks are not in force.
+    #[cfg(all(feature = "netlink", target_os = "linux"))]
+    pub(super) fn asleep(&self, family: Family) -> String {
+        self.skeleton_of(family).asleep(&self.constant(family))
+    }
+
+    /// What only session affinity asks of a kernel, in a table that comes and goes.
     #[cfg(all(feature = "netlink", target_os = "linux"))]
     pub(super) fn trial(&self, family: Family) -> String {
         let options = &Options {
             table: alloc::format!("{}-trial", self.options.table),
             ..self.options.clone()
         };
-        let skeleton = Skeleton { options, family };
-        [skeleton.body(), skeleton.sticky(1, 0), skeleton.hooks()].concat()
+        Skeleton { options, family }.trial()
     }
 
     const fn skeleton_of(&self, family: Family) -> Skeleton<'_> {
@@ -184,6 +198,15 @@ impl Renderer {
     /// dataplane's alone.
     pub fn concessions(&self) -> impl Iterator<Item = Rejection> {
         self.families.iter().flat_map(Ruleset::concessions)
+    }
+
+    /// The chains that changes will need, before they are rendered.
+    #[cfg(all(feature = "netlink", target_os = "linux"))]
+    pub(super) fn chains_for(&mut self, changes: &Changes) -> String {
+        for ruleset in &mut self.families {
+            ruleset.reserve_timeouts(changes);
+        }
+        self.new_chains()
     }
 
     /// The chains of affinity timeouts that have none yet.

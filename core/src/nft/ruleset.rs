@@ -223,6 +223,18 @@ impl Ruleset {
         Ok(index)
     }
 
+    /// Gives the affinity timeouts of changes their indexes. For which there is none is said when it is rendered.
+    pub(super) fn reserve_timeouts(&mut self, changes: &Changes) {
+        for change in &changes.changes {
+            if let Change::Put(key, plan) = change
+                && key.family == self.family
+                && let Some(seconds) = plan.spec.affinity_seconds.filter(|seconds| *seconds > 0)
+            {
+                let _ = self.timeout(seconds);
+            }
+        }
+    }
+
     /// The affinity timeouts that need chains, with their indexes.
     pub(super) const fn timeouts(&self) -> &BTreeMap<u32, u8> {
         &self.timeouts

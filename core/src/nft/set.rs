@@ -97,6 +97,28 @@ impl Set {
         }
     }
 
+    /// What its elements say, for people who read the ruleset.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Services => "address . protocol . port of a frontend : its ticket",
+            Self::Slots => "ticket . slot : an endpoint",
+            Self::Tickets => "ticket of an endpoint set : the same with how one of it is chosen",
+            Self::StickySlots => "ticket . slot : ticket of an endpoint, for session affinity",
+            Self::StickyEndpoints => "ticket of an endpoint : the endpoint, for session affinity",
+            Self::WithoutEndpoints => "frontends without any endpoint: rejected",
+            Self::ClusterIps => "ClusterIPs: other ports of them are rejected",
+            Self::Masqueraded => "frontends that masquerade everybody",
+            Self::NodeMasqueraded => "frontends that masquerade the node's own connections",
+            Self::Hairpins => "endpoints that reach themselves: masqueraded",
+            Self::Guarded => "frontends with source ranges",
+            Self::Allowed => "frontend . source addresses that may reach it",
+            Self::Pods => "pods",
+            Self::Direct => "senders that ClusterIPs do not masquerade",
+            Self::ServiceRanges => "ServiceCIDRs: addresses that no Service has are dropped",
+        }
+    }
+
     /// The set of a name; `None` for names that are not ours.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

@@ -110,58 +110,144 @@ impl Skeleton<'_> {
 
 /// The parts.
 impl Skeleton<'_> {
-    /// A new table, without elements and without hooks: no packet passes through it yet.
+    /// A new table without elements and without hooks: no packet passes through it yet.
     pub(super) fn body(&self) -> String {
-        let mut text = format!("table {} {} {{\n", self.ip(), self.options.table);
+        let mut chains = String::new();
+        self.drops(&mut chains);
+        for size in SizeClass::all() {
+            self.pick(size, &mut chains);
+            self.choose(size, &mut chains);
+        }
+        self.dispatch(&mut chains);
+        self.masquerade(&mut chains);
+        self.refuse(&mut chains);
+        let mut text = String::new();
         self.counters(&mut text);
         self.sets(&mut text);
-        text.push_str(
-            "  chain missed {\n    counter name missed drop\n  }\n  \
-               chain nowhere {\n    counter name no-local-endpoint drop\n  }\n",
-        );
-        for size in SizeClass::all() {
-            self.pick(size, &mut text);
-            self.choose(size, &mut text);
+        // Chains and maps name each other, so the names come first.
+        let named = chains.lines().filter_map(|line| {
+            let name = line.strip_prefix("add chain ")?;
+            name.split(" {").next()
+        });
+        for name in named {
+            let _ = writeln!(text, "add chain {name}");
         }
-        self.dispatch(&mut text);
-        self.masquerade(&mut text);
-        self.refuse(&mut text);
+        self.verdict_maps(&mut text);
+        text.push_str(&chains);
         // Only an exact copy of this table may be taken over by another process.
-        let layout = layout_name(&text);
-        let _ = writeln!(text, "  chain {layout} {{\n  }}\n}}");
+        let layout = layout_name(&[&text, self.hooks().as_str()].concat());
+        text.push_str(&self.add("chain"));
+        let _ = writeln!(
+            text,
+            "{layout} {{ comment \"names the layout, for the next process\"\n}}"
+        );
         text
+    }
+
+    /// The beginning of a command.
+    fn add(&self, kind: &str) -> String {
+        format!("add {kind} {} {} ", self.ip(), self.options.table)
+    }
+
+    /// The beginning of a chain, with what it is for.
+    fn chain(&self, name: &str, what: &str) -> String {
+        format!("{}{name} {{ comment \"{what}\"\n", self.add("chain"))
+    }
+
+    /// The table with all of this in it, asleep: its hooks are not in force. As one block, which nft reads in half the
+    /// time that commands take.
+    pub(super) fn asleep(&self, commands: &str) -> String {
+        let mut block = format!(
+            "table {} {} {{\n  flags dormant\n",
+            self.ip(),
+            self.options.table
+        );
+        let kinds = ["counter", "map", "set", "chain"].map(|kind| (kind, self.add(kind)));
+        for line in commands.lines() {
+            let item = kinds
+                .iter()
+                .find_map(|(kind, add)| Some((kind, line.strip_prefix(add.as_str())?)));
+            let _ = match item {
+                // In a block everything may name what comes later.
+                Some((_, name)) if !name.contains('{') => continue,
+                Some((kind, rest)) => writeln!(block, "{kind} {rest}"),
+                None => writeln!(block, "{line}"),
+            };
+        }
+        block.push_str("}\n");
+        block
     }
 
     /// The name of the chain that says by which layout the table was made.
     pub(super) fn layout(&self) -> String {
         let body = self.body();
-        let name = body
+        let chain = self.add("chain");
+        let mut names = body
             .lines()
-            .filter_map(|line| line.trim().strip_prefix("chain layout-"));
-        let name = name.filter_map(|rest| rest.split(' ').next()).next_back();
-        format!("layout-{}", name.unwrap_or_default())
+            .filter_map(|line| line.strip_prefix(chain.as_str())?.split(' ').next());
+        let name = names.rfind(|name| name.starts_with("layout-"));
+        name.unwrap_or_default().into()
+    }
+
+    fn drops(&self, text: &mut String) {
+        for (name, what, counter) in [
+            ("missed", "a lookup found nothing", "missed"),
+            (
+                "nowhere",
+                "the traffic policy allows no endpoint",
+                "no-local-endpoint",
+            ),
+        ] {
+            text.push_str(&self.chain(name, what));
+            let _ = writeln!(text, "  counter name {counter} drop\n}}");
+        }
     }
 
     fn counters(&self, text: &mut String) {
         for (name, what) in COUNTERS {
-            let _ = writeln!(text, "  counter {name} {{ comment \"{what}\"\n  }}");
+            text.push_str(&self.add("counter"));
+            let _ = writeln!(text, "{name} {{ comment \"{what}\"\n}}");
         }
     }
 
     fn sets(&self, text: &mut String) {
         for set in Set::ALL {
             let kind = if set.is_map() { "map" } else { "set" };
-            let _ = writeln!(text, "  {kind} {set} {{ {}; }}", self.declaration(set));
+            text.push_str(&self.add(kind));
+            let (declaration, what) = (self.declaration(set), set.meaning());
+            let _ = writeln!(text, "{set} {{ {declaration}; comment \"{what}\"; }}");
         }
+        text.push_str(&self.affinity());
+    }
+
+    /// The map that packets fill.
+    fn affinity(&self) -> String {
         let (ip, size) = (self.ip(), self.options.affinity_clients);
         let key = match self.family {
             Family::Ipv4 => "ip daddr . ip saddr",
             Family::Ipv6 => "@nh,288,32 . numgen random mod 2 . numgen random mod 2",
         };
-        let _ = writeln!(
-            text,
-            "  map affinity {{ typeof {key} : {ip} daddr; size {size}; flags timeout; }}"
-        );
+        format!(
+            "{}affinity {{ typeof {key} : {ip} daddr; size {size}; flags timeout; \
+             comment \"ServicePort . client : ticket of its endpoint; packets fill it\"; }}\n",
+            self.add("map")
+        )
+    }
+
+    /// A table that uses what only session affinity uses, and its end.
+    pub(super) fn trial(&self) -> String {
+        let (ip, client) = (self.ip(), self.client());
+        let (begin, end) = (self.add("table"), self.add("table"));
+        let end = end.replacen("add", "delete", 1);
+        let (affinity, chain) = (self.affinity(), self.add("chain"));
+        format!(
+            "{begin}\n{affinity}{chain}c {{
+  update @affinity {{ {client} timeout 1s : {ip} daddr }}
+  delete @affinity {{ {client} : {ip} daddr }}\n}}\n{end}\n"
+        )
+    }
+
+    fn verdict_maps(&self, text: &mut String) {
         // What goes by the ticket's lower bits; the second is for tickets that `tickets` gave.
         let address = self.address_type();
         let picks = SizeClass::all()
@@ -180,18 +266,20 @@ impl Skeleton<'_> {
             let elements =
                 both.map(|(ticket, chain)| format!("{} : goto {chain}", self.bits(ticket.bits())));
             let elements: Vec<String> = elements.collect();
+            text.push_str(&self.add("map"));
             let _ = writeln!(
                 text,
-                "  map {map} {{ type {address} : verdict; elements = {{ {} }} }}",
+                "{map} {{ type {address} : verdict; elements = {{ {} }}; }}",
                 elements.join(", ")
             );
         }
         let sizes = SizeClass::all()
             .map(|size| format!("{} : jump choose-{}", self.bits(size.bits()), size.slots()));
         let sizes: Vec<String> = sizes.collect();
+        text.push_str(&self.add("map"));
         let _ = writeln!(
             text,
-            "  map sizes {{ type {address} : verdict; elements = {{ {} }} }}",
+            "sizes {{ type {address} : verdict; elements = {{ {} }}; }}",
             sizes.join(", ")
         );
     }
@@ -200,7 +288,10 @@ impl Skeleton<'_> {
     fn pick(&self, size: SizeClass, text: &mut String) {
         let (ip, set) = (self.ip(), self.set_of_ticket());
         let slots = Set::Slots;
-        draws("pick", size, text, |drawn| {
+        let slots_of = size.slots();
+        let what = format!("draws one of {slots_of} slots and connects to its endpoint");
+        text.push_str(&self.chain(&format!("pick-{slots_of}"), &what));
+        draws(size, text, |drawn| {
             format!("{PORTS} dnat {ip} to {set} . numgen random mod {drawn} map @{slots}")
         });
     }
@@ -209,7 +300,10 @@ impl Skeleton<'_> {
     fn choose(&self, size: SizeClass, text: &mut String) {
         let (ip, set) = (self.ip(), self.set_of_ticket());
         let slots = Set::StickySlots;
-        draws("choose", size, text, |drawn| {
+        let slots_of = size.slots();
+        let what = format!("draws one of {slots_of} slots and writes its endpoint's ticket");
+        text.push_str(&self.chain(&format!("choose-{slots_of}"), &what));
+        draws(size, text, |drawn| {
             format!("{ip} daddr set {set} . numgen random mod {drawn} map @{slots} return")
         });
     }
@@ -221,31 +315,42 @@ impl Skeleton<'_> {
         let number = self.masked(Ticket::NUMBER);
         let local = self.bits(Ticket::SET);
         let (services, tickets, pods) = (Set::Services, Set::Tickets, Set::Pods);
-        let _ = write!(
-            text,
-            "  chain services {{
-    {ip} daddr set {ip} daddr . meta l4proto . th dport map @{services} goto kind
-  }}
-  chain kind {{
-    {kind} vmap @kinds
-    goto missed
-  }}
-  chain by-source {{
-    {ip} saddr @{pods} goto cluster-set
-    fib saddr type local goto cluster-set
-    {ip} daddr set {number} | {local} map @{tickets} goto kind-of-set
-    goto missed
-  }}
-  chain cluster-set {{
-    {ip} daddr set {number} map @{tickets} goto kind-of-set
-    goto missed
-  }}
-  chain kind-of-set {{
-    {kind} vmap @kinds-of-sets
-    goto missed
-  }}
-"
+        let services = format!(
+            "  {ip} daddr set {ip} daddr . meta l4proto . th dport map @{services} goto kind\n"
         );
+        let kinds = format!("  {kind} vmap @kinds\n  goto missed\n");
+        let by_source = format!(
+            "  {ip} saddr @{pods} goto cluster-set
+  fib saddr type local goto cluster-set
+  {ip} daddr set {number} | {local} map @{tickets} goto kind-of-set
+  goto missed\n"
+        );
+        let cluster_set =
+            format!("  {ip} daddr set {number} map @{tickets} goto kind-of-set\n  goto missed\n");
+        let kind_of_set = format!("  {kind} vmap @kinds-of-sets\n  goto missed\n");
+        for (name, what, rules) in [
+            (
+                "services",
+                "writes the frontend's ticket over the destination",
+                services,
+            ),
+            ("kind", "goes where the ticket says", kinds),
+            (
+                "by-source",
+                "pods and the node get the Cluster endpoints, others the Local ones",
+                by_source,
+            ),
+            ("cluster-set", "the Cluster endpoints", cluster_set),
+            (
+                "kind-of-set",
+                "goes where the endpoint set's ticket says",
+                kind_of_set,
+            ),
+        ] {
+            text.push_str(&self.chain(name, what));
+            text.push_str(&rules);
+            text.push_str("}\n");
+        }
     }
 
     /// Asks what the connection was for before it was translated, so that no mark has to say it.
@@ -261,22 +366,21 @@ impl Skeleton<'_> {
             for protocol in Protocol::ALL.map(protocol_name) {
                 let _ = writeln!(
                     by_frontend,
-                    "    meta l4proto {protocol} ct original {ip} daddr . meta l4proto . \
+                    "  meta l4proto {protocol} ct original {ip} daddr . meta l4proto . \
                      ct original proto-dst @{set} {what}"
                 );
             }
         }
+        text.push_str(&self.chain("source", "what is masqueraded, by what it was opened to"));
         let _ = write!(
             text,
-            "  chain source {{
-    {ip} saddr . {ip} daddr @{hairpins} {MASQUERADE}
-{by_frontend}    ct original {ip} daddr @{cluster_ips} {ip} saddr != @{direct} {MASQUERADE}
-  }}
-  chain node-source {{
-    {ip} saddr @{pods} return
-    fib saddr type local {MASQUERADE}
-  }}
-"
+            "  {ip} saddr . {ip} daddr @{hairpins} {MASQUERADE}
+{by_frontend}  ct original {ip} daddr @{cluster_ips} {ip} saddr != @{direct} {MASQUERADE}\n}}\n"
+        );
+        text.push_str(&self.chain("node-source", "only the node's own"));
+        let _ = write!(
+            text,
+            "  {ip} saddr @{pods} return\n  fib saddr type local {MASQUERADE}\n}}\n"
         );
     }
 
@@ -284,17 +388,17 @@ impl Skeleton<'_> {
         let ip = self.ip();
         let frontend = format!("{ip} daddr . meta l4proto . th dport");
         let (guarded, allowed) = (Set::Guarded, Set::Allowed);
-        let _ = write!(
+        text.push_str(&self.chain("guard", "source ranges"));
+        let _ = writeln!(
             text,
-            "  chain guard {{
-    {frontend} @{guarded} {frontend} . {ip} saddr != @{allowed} counter name source-range drop
-  }}
-  chain refuse {{
-    {frontend} @{} counter name rejected reject
-    {ip} daddr @{} counter name rejected reject
-    {ip} daddr @{} counter name unallocated drop
-  }}
-",
+            "  {frontend} @{guarded} {frontend} . {ip} saddr != @{allowed} counter name source-range drop\n}}"
+        );
+        text.push_str(&self.chain("refuse", "what no endpoint is there for"));
+        let _ = writeln!(
+            text,
+            "  {frontend} @{} counter name rejected reject
+  {ip} daddr @{} counter name rejected reject
+  {ip} daddr @{} counter name unallocated drop\n}}",
             Set::WithoutEndpoints,
             Set::ClusterIps,
             Set::ServiceRanges,
@@ -310,37 +414,43 @@ impl Skeleton<'_> {
         let (endpoints, tickets) = (Set::StickyEndpoints, Set::Tickets);
         let remember = format!("update @affinity {{ {client} timeout {seconds}s : {ip} daddr }}");
         let send = format!("{PORTS} dnat {ip} to {ip} daddr map @{endpoints}");
-        let mut text = format!("table {ip} {table} {{\n");
+        let mut text = String::new();
+        for set in SETS {
+            for part in ["", "-new"] {
+                let name = sticky_name(seconds, index, set);
+                let _ = writeln!(text, "{}{name}{part}", self.add("chain"));
+            }
+        }
         for (set, bit) in SETS.iter().zip(["", " | "]) {
             let name = sticky_name(seconds, index, *set);
             let bit = match set {
                 EndpointSet::Cluster => String::new(),
                 EndpointSet::Local => format!("{bit}{}", self.bits(Ticket::SET)),
             };
-            let _ = write!(
+            let what = format!("a client keeps its endpoint for {seconds} s");
+            text.push_str(&self.chain(&name, &what));
+            let _ = writeln!(
                 text,
-                "  chain {name} {{
-    {client} != @affinity goto {name}-new
-    {ip} daddr set {client} map @affinity
-    {ip} daddr set {other_bits}{bit}
-    {PORTS} {ip} daddr @{endpoints} {remember} dnat {ip} to {ip} daddr map @{endpoints}
-    {ip} daddr set {number}{bit} map @{tickets}
-    delete @affinity {{ {client} : {ip} daddr }}
-    goto {name}-new
-  }}
-  chain {name}-new {{
-    {size} vmap @sizes
-    {remember}
-    {send}
-    {ip} daddr set {number}{bit}
-    jump choose-1
-    {send}
-    goto missed
-  }}
-"
+                "  {client} != @affinity goto {name}-new
+  {ip} daddr set {client} map @affinity
+  {ip} daddr set {other_bits}{bit}
+  {PORTS} {ip} daddr @{endpoints} {remember} dnat {ip} to {ip} daddr map @{endpoints}
+  {ip} daddr set {number}{bit} map @{tickets}
+  delete @affinity {{ {client} : {ip} daddr }}
+  goto {name}-new\n}}"
+            );
+            text.push_str(&self.chain(&format!("{name}-new"), "a client that has none yet"));
+            let _ = writeln!(
+                text,
+                "  {size} vmap @sizes
+  {remember}
+  {send}
+  {ip} daddr set {number}{bit}
+  jump choose-1
+  {send}
+  goto missed\n}}"
             );
         }
-        text.push_str("}\n");
         for map in ["kinds", "kinds-of-sets"] {
             let elements = SETS.iter().flat_map(|set| {
                 SizeClass::all().map(|size| {
@@ -358,15 +468,14 @@ impl Skeleton<'_> {
 
     /// The base chains: from here on packets pass through.
     pub(super) fn hooks(&self) -> String {
-        let (ip, options) = (self.ip(), self.options);
         let Options {
             dnat_priority,
             filter_priority,
             snat_priority,
             ..
-        } = options;
+        } = self.options;
         let guard_priority = dnat_priority.saturating_sub(10);
-        let mut text = format!("table {ip} {} {{\n", options.table);
+        let mut text = String::new();
         let guard = "ct state new jump guard";
         let refuse = "ct state new jump refuse";
         let translate = "jump services";
@@ -393,13 +502,12 @@ impl Skeleton<'_> {
             ("output-refuse", "filter", "output", filter_priority, refuse),
             ("postrouting", "nat", "postrouting", snat_priority, source),
         ] {
+            text.push_str(&self.add("chain"));
             let _ = writeln!(
                 text,
-                "  chain {chain} {{ type {kind} hook {hook} priority {priority}; policy accept;\n    \
-                   {rule}\n  }}"
+                "{chain} {{ type {kind} hook {hook} priority {priority}; policy accept;\n  {rule}\n}}"
             );
         }
-        text.push_str("}\n");
         text
     }
 }
@@ -408,18 +516,17 @@ impl Skeleton<'_> {
 ///
 /// The class below is all filled, so the draw after the last decides. The very last is for packets that are here
 /// while slots are deleted: slot 0 is there as long as there is any endpoint.
-fn draws(chain: &str, size: SizeClass, text: &mut String, rule: impl Fn(u32) -> String) {
+fn draws(size: SizeClass, text: &mut String, rule: impl Fn(u32) -> String) {
     let draws = if size.is_exact() { 1 } else { DRAWS };
-    let _ = writeln!(text, "  chain {chain}-{} {{", size.slots());
     for _ in 0..draws {
-        let _ = writeln!(text, "    {}", rule(size.slots()));
+        let _ = writeln!(text, "  {}", rule(size.slots()));
     }
     let below = size.below().filter(|_| !size.is_exact());
     let below = below.map(SizeClass::slots);
     for drawn in below.into_iter().chain((size.slots() > 1).then_some(1)) {
-        let _ = writeln!(text, "    {}", rule(drawn));
+        let _ = writeln!(text, "  {}", rule(drawn));
     }
-    text.push_str("    goto missed\n  }\n");
+    text.push_str("  goto missed\n}\n");
 }
 
 /// FNV-1a of the text: enough to tell versions apart.

@@ -2,21 +2,25 @@
 
 use super::command::{NftCommand, NftError};
 use super::error::TableError;
-use super::netlink::{AskError, Batch, Monitor, Notice, Outcome, Socket};
+use super::netlink::{Batch, Monitor, Outcome, Socket};
 use super::renderer::{Condemned, Renderer, Step};
 use super::text::family_name;
-use super::{Element, Options, Set, StaleFlows};
+use super::{Options, StaleFlows};
 use crate::model::Rejection;
 use crate::net::{Family, Generation, Instant};
 use crate::node::Node;
 use crate::plan::{Change, Changes};
 use crate::service::NodeSpec;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 use std::os::fd::OwnedFd;
+
+mod fill;
+mod repair;
+mod start;
 
 const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 /// Packets are in the chains for microseconds; one whose processor is taken away, for as long as that lasts.
@@ -38,6 +42,14 @@ pub struct TableOptions {
     pub socket: Option<OwnedFd>,
     /// Do without netlink: everything through `nft`, slower, and without noticing what others change.
     pub nft_only: bool,
+    /// Tables of other programs that ours take the place of, by name in both families: `kube-proxy`, for instance.
+    /// Once ours serve they are put to sleep, and deleted a second later, so no connection finds neither.
+    pub replaces: Vec<String>,
+    /// The tables belong to this process (`flags owner, persist`): nobody else may change them, and `nft flush
+    /// ruleset` leaves them alone. They survive the process, and the next one takes them over. It needs Linux 6.9 and a
+    /// socket that is opened here; people cannot change the tables by hand any more, and nft 1.0.6 does not show the
+    /// second flag. While chains for a new affinity timeout are added, for some milliseconds, the tables are nobody's.
+    pub owned: bool,
 }
 
 /// What was done, for metrics.
@@ -64,6 +76,12 @@ pub struct Table {
     nft: NftCommand,
     /// `None`: everything through `nft`.
     socket: Option<Socket>,
+    owned: bool,
+    /// Without netlink: the tables have been made, and not been woken.
+    asleep: bool,
+    replaces: Vec<String>,
+    /// Tables that ours have taken the place of, asleep, and from when they may be deleted.
+    replaced: Vec<(Instant, Family, String)>,
     monitor: Option<Monitor>,
     seen: Generation,
     started: bool,
@@ -81,23 +99,35 @@ pub struct Table {
 }
 
 impl Table {
-    /// Gets hold of the kernel. Nothing is changed yet.
+    /// Gets hold of the kernel. What is constant is made, where it is not there yet, asleep: no packet passes through it
+    /// before the first [`Table::sync`].
     ///
     /// # Errors
     /// [`TableError::Unsupported`] names what `nft` or the kernel lacks. Where only netlink fails, everything goes
     /// through `nft`.
     pub fn open(options: TableOptions) -> Result<Self, TableError> {
+        if options.owned && (options.nft_only || options.socket.is_some()) {
+            let why = "tables can be owned only by a netlink socket that is opened here";
+            return Err(TableError::Unsupported(why.into()));
+        }
         let renderer = Renderer::new(options.layout);
-        super::features::check(&options.nft, &renderer)?;
         let socket = match options.socket {
             _ if options.nft_only => None,
             Some(file) => Some(Socket::from_file(file).map_err(TableError::Socket)?),
             None => Socket::open().ok(),
         };
-        Ok(Self {
+        if socket.is_none() && !options.replaces.is_empty() {
+            let why = "other tables are replaced over netlink, and there is none";
+            return Err(TableError::Unsupported(why.into()));
+        }
+        let mut table = Self {
             renderer,
             nft: options.nft,
             socket,
+            owned: options.owned,
+            asleep: false,
+            replaces: options.replaces,
+            replaced: Vec::new(),
             monitor: None,
             seen: Generation(0),
             started: false,
@@ -108,7 +138,9 @@ impl Table {
             stale: StaleFlows::new(),
             read_flows_from: Instant::ZERO,
             stats: TableStats::default(),
-        })
+        };
+        table.prepare()?;
+        Ok(table)
     }
 
     /// Brings the tables to the node's present plan; nothing happens before the node has one. Costs O(what changed
@@ -175,17 +207,20 @@ impl Table {
             self.condemned.pop_front();
             self.carry_out(&steps)?;
         }
+        self.delete_replaced(now)?;
         if self.started && now >= self.looked.after(LOOK) {
             self.looked = now;
             self.look()?;
         }
         self.settle_doubts()?;
         self.forget_stale_flows(now);
+        let replaced = self.replaced.iter().map(|(due, ..)| *due);
         let due = self.condemned.front().map(|(due, _)| *due);
         let look = self.monitor.as_ref().map(|_| self.looked.after(LOOK));
         let stale = FAMILIES.iter().any(|family| self.stale.is_due(*family));
         let flows = stale.then_some(self.read_flows_from);
-        Ok(due.into_iter().chain(look).chain(flows).min())
+        let all = due.into_iter().chain(look).chain(flows).chain(replaced);
+        Ok(all.min())
     }
 
     /// Both tables as they should be, as text for `nft`: what was sent over netlink, too.
@@ -220,16 +255,19 @@ impl Table {
     /// Forgets which client has which endpoint, in one family.
     ///
     /// # Errors
-    /// If `nft` cannot.
-    pub fn forget_affinity(&self, family: Family) -> Result<(), TableError> {
+    /// If the kernel refuses.
+    pub fn forget_affinity(&mut self, family: Family) -> Result<(), TableError> {
         if !self.started {
             return Ok(());
         }
         let table = &self.renderer.options().table;
-        self.apply(&format!(
-            "flush map {} {table} affinity\n",
-            family_name(family)
-        ))
+        let Some(socket) = &mut self.socket else {
+            let family = family_name(family);
+            return self.apply(&format!("flush map {family} {table} affinity\n"));
+        };
+        let batch = Batch::of_flush(family, table, "affinity");
+        let outcome = socket.commit(&batch).map_err(TableError::Socket)?;
+        start::done(outcome, "emptying the map affinity")
     }
 
     /// Deletes both tables: no packet is translated any more. Connections that are translated go on.
@@ -237,61 +275,15 @@ impl Table {
     /// # Errors
     /// If `nft` cannot delete them.
     pub fn delete(self) -> Result<(), TableError> {
-        cleanup(&self.nft, &self.renderer.options().table)
-    }
-
-    /// The first call: makes the tables or takes over those of an earlier process.
-    fn start(&mut self, node: &Node, now: Instant) -> Result<(), TableError> {
-        self.looked = now;
-        let mut found = [State::Absent, State::Absent];
-        for (family, state) in FAMILIES.into_iter().zip(&mut found) {
-            *state = self.find(family)?;
-        }
-        for (family, state) in FAMILIES.into_iter().zip(&found) {
-            match state {
-                State::Ours { timeouts, .. } => {
-                    let elements = self.read(family)?.unwrap_or_default();
-                    self.renderer.adopt(family, &elements, timeouts.clone());
-                }
-                State::Absent | State::Other => {
-                    let renew = renewal(family, &self.renderer.options().table);
-                    let body = self.renderer.skeleton(family);
-                    self.apply(&format!("{renew}{body}"))?;
-                }
-            }
-        }
-        let changes = node.changes(Generation(0));
-        let update = self.renderer.update(&changes);
-        self.seen = changes.to;
-        self.add_chains(&update.chains)?;
-        let fresh = found
-            .iter()
-            .all(|state| !matches!(state, State::Ours { .. }));
-        if fresh {
-            self.carry_out(&update.now)?;
-        } else {
-            self.doubtful = true;
-        }
-        self.started = true;
-        self.settle_doubts()?;
-        // Everything is there: from here on packets pass through.
-        let mut hooks = String::new();
-        for (family, state) in FAMILIES.into_iter().zip(&found) {
-            if !matches!(state, State::Ours { hooked: true, .. }) {
-                hooks.push_str(&self.renderer.hooks(family));
-            }
-        }
-        if !hooks.is_empty() {
-            self.apply(&hooks)?;
-        }
-        self.note_rules()?;
-        self.condemn(now);
-        if self.socket.is_some() {
-            self.monitor = Monitor::open().ok();
-        }
-        self.stale.follow(&changes);
-        self.forget_stale_flows(now);
-        Ok(())
+        let Self {
+            renderer,
+            nft,
+            socket,
+            ..
+        } = self;
+        // Whoever owns them lets go of them.
+        drop(socket);
+        cleanup(&nft, &renderer.options().table)
     }
 
     /// Makes the kernel forget UDP connections to endpoints that are gone, at most once in [`LOOK`]: it takes reading all
@@ -315,28 +307,11 @@ impl Table {
         }
     }
 
-    /// What there is under our name.
-    fn find(&self, family: Family) -> Result<State, TableError> {
-        let table = &self.renderer.options().table;
-        let listing = self.nft.list_terse(family_name(family), table);
-        let Some(listing) = listing.map_err(TableError::Nft)? else {
-            return Ok(State::Absent);
-        };
-        let chain = |name: &str| listing.contains(&format!("chain {name} {{"));
-        if self.socket.is_none() || !chain(&self.renderer.layout(family)) {
-            return Ok(State::Other);
-        }
-        let chains = listing
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("chain sticky-"));
-        Ok(State::Ours {
-            hooked: chain("postrouting"),
-            timeouts: chains.filter_map(timeout_of_chain).collect(),
-        })
-    }
-
-    fn apply(&self, text: &str) -> Result<(), TableError> {
-        self.nft.apply(text).map_err(TableError::Nft)
+    /// Has `nft` do it. It may not change what another process owns, so the tables are nobody's meanwhile.
+    fn apply(&mut self, text: &str) -> Result<(), TableError> {
+        self.let_go()?;
+        self.nft.apply(text).map_err(TableError::Nft)?;
+        if self.started { self.wake() } else { Ok(()) }
     }
 
     fn add_chains(&mut self, chains: &str) -> Result<(), TableError> {
@@ -393,7 +368,7 @@ impl Table {
             let text = format!("{}", step.transaction.text(table));
             let committed = self.nft.apply(&text);
             return match committed {
-                Ok(()) => Ok(self.note(step)),
+                Ok(()) => Ok(self.note(step.transaction.operations.len())),
                 Err(NftError::Refused(said)) => Ok(self.refused(step, line_of(&said), &said)),
                 Err(error) => Err(TableError::Nft(error)),
             };
@@ -401,8 +376,14 @@ impl Table {
         let Some(batch) = Batch::new(&step.transaction, table, None) else {
             return Ok(true);
         };
-        match socket.commit(&batch).map_err(TableError::Socket)? {
-            Outcome::Committed => Ok(self.note(step)),
+        let outcome = socket.commit(&batch).map_err(TableError::Socket)?;
+        self.judge(step, outcome)
+    }
+
+    /// What became of a transaction; `false` if it is not certain that it is in force.
+    fn judge(&mut self, step: &Step, outcome: Outcome) -> Result<bool, TableError> {
+        match outcome {
+            Outcome::Committed => Ok(self.note(step.transaction.operations.len())),
             Outcome::Superseded | Outcome::Unknown => Ok(false),
             Outcome::Refused(refusals) => {
                 for refusal in refusals {
@@ -427,9 +408,9 @@ impl Table {
         }
     }
 
-    fn note(&mut self, step: &Step) -> bool {
+    fn note(&mut self, operations: usize) -> bool {
         self.stats.transactions = self.stats.transactions.saturating_add(1);
-        let operations = step.transaction.operations.len() as u64;
+        let operations = operations as u64;
         self.stats.operations = self.stats.operations.saturating_add(operations);
         true
     }
@@ -442,102 +423,6 @@ impl Table {
         }
         false
     }
-
-    /// Looks whether somebody else changed the tables.
-    fn look(&mut self) -> Result<(), TableError> {
-        let (Some(monitor), Some(socket)) = (&mut self.monitor, &self.socket) else {
-            return Ok(());
-        };
-        let (own, name) = (socket.port(), &self.renderer.options().table);
-        let mut touched = false;
-        monitor
-            .hear(|notice| match notice {
-                Notice::Touched { port, table, .. } => touched |= port != own && table == name,
-                Notice::Generation { .. } => {}
-                Notice::Lost => touched = true,
-            })
-            .map_err(TableError::Socket)?;
-        self.doubtful |= touched;
-        Ok(())
-    }
-
-    /// Reads and repairs until the tables are what they should be.
-    fn settle_doubts(&mut self) -> Result<(), TableError> {
-        for _ in 0..REPAIRS {
-            if !self.doubtful {
-                return Ok(());
-            }
-            self.doubtful = false;
-            self.stats.repairs = self.stats.repairs.saturating_add(1);
-            for family in FAMILIES {
-                self.repair(family)?;
-            }
-        }
-        if self.doubtful {
-            return Err(TableError::Unrepaired(
-                "somebody changes it all the time, or the kernel refuses".into(),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Where rules are missing or there are others, the table is made anew.
-    fn repair(&mut self, family: Family) -> Result<(), TableError> {
-        let position = usize::from(family == Family::Ipv6);
-        let noted = self.rules.get(position).copied().flatten();
-        let sound = match (noted, &mut self.socket) {
-            (Some(noted), Some(socket)) => {
-                let table = &self.renderer.options().table;
-                socket.rules(family, table).map_err(TableError::Read)? == noted
-            }
-            (_, _) => true,
-        };
-        let elements = if sound { self.read(family)? } else { None };
-        if let Some(elements) = elements {
-            let steps = self.renderer.repair(family, elements);
-            return self.carry_out(&steps);
-        }
-        let renewal = renewal(family, &self.renderer.options().table);
-        let (body, chains) = (self.renderer.skeleton(family), self.renderer.chains(family));
-        self.apply(&[renewal, body, chains].concat())?;
-        let steps = self.renderer.repair(family, Vec::new());
-        self.carry_out(&steps)?;
-        self.apply(&self.renderer.hooks(family))?;
-        self.note_rules()
-    }
-
-    /// All elements of a family's table, sorted; `None` if it is not there, or only through `nft`.
-    fn read(&mut self, family: Family) -> Result<Option<Vec<Element>>, TableError> {
-        let Some(socket) = &mut self.socket else {
-            return Ok(None);
-        };
-        let mut all = Vec::new();
-        for set in Set::ALL {
-            match socket.elements(family, &self.renderer.options().table, set) {
-                Ok(elements) => all.extend(elements),
-                Err(AskError::Refused { source, .. })
-                    if source.raw_os_error() == Some(libc::ENOENT) =>
-                {
-                    return Ok(None);
-                }
-                Err(error) => return Err(TableError::Read(error)),
-            }
-        }
-        Ok(Some(all))
-    }
-}
-
-/// What there is under our name in a family.
-#[derive(Debug)]
-enum State {
-    Absent,
-    /// Of another layout, or of somebody else.
-    Other,
-    /// Of this layout.
-    Ours {
-        hooked: bool,
-        timeouts: BTreeMap<u32, u8>,
-    },
 }
 
 /// Deletes both families' tables of this name, and nothing else.
@@ -545,26 +430,32 @@ enum State {
 /// # Errors
 /// If `nft` cannot.
 pub fn cleanup(nft: &NftCommand, table: &str) -> Result<(), TableError> {
-    let all = FAMILIES.map(|family| renewal(family, table));
-    nft.apply(&all.concat()).map_err(TableError::Nft)
-}
-
-/// Deletes a table whether it is there or not: nft 1.0.6 has no `destroy`.
-fn renewal(family: Family, table: &str) -> String {
-    let family = family_name(family);
-    format!("add table {family} {table}\ndelete table {family} {table}\n")
-}
-
-/// Index and seconds out of what follows `chain sticky-`, for instance `0-10800s-cluster {`.
-fn timeout_of_chain(rest: &str) -> Option<(u32, u8)> {
-    let mut parts = rest.split('-');
-    let index = parts.next()?.parse().ok()?;
-    let seconds = parts.next()?.strip_suffix('s')?.parse().ok()?;
-    Some((seconds, index))
+    let names = [table.into(), start::stand_in(table)];
+    for name in &names {
+        let all = FAMILIES.map(|family| renewal(family, name));
+        if nft.apply(&all.concat()).is_ok() {
+            continue;
+        }
+        // A table that outlives its owner cannot be asked for as if it were any: nft 1.0.6 does not know such.
+        for family in FAMILIES.map(family_name) {
+            match nft.apply(&format!("delete table {family} {name}\n")) {
+                Ok(()) => {}
+                Err(NftError::Refused(said)) if said.contains("No such file or directory") => {}
+                Err(error) => return Err(TableError::Nft(error)),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The operation that `nft` complains about, out of the number of its line.
 fn line_of(said: &str) -> Option<usize> {
     let line: usize = said.split(':').nth(1)?.parse().ok()?;
     line.checked_sub(1)
+}
+
+/// Deletes a table whether it is there or not: nft 1.0.6 has no `destroy`.
+fn renewal(family: Family, table: &str) -> String {
+    let family = family_name(family);
+    format!("add table {family} {table}\ndelete table {family} {table}\n")
 }

@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod files;
 mod get;
+mod kernel_kills;
 mod kills;
 mod run;
 mod store;

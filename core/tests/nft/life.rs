@@ -8,8 +8,16 @@ use portolan::nft::{NftCommand, Table, TableOptions, cleanup};
 use crate::kernel::in_namespace;
 use crate::scene::{CLIENT, NODE, Scene, connect, open};
 
+/// Runs `nft`, which must refuse; what it says.
+pub(crate) fn refused_by_nft(arguments: &str) -> String {
+    let mut command = Command::new("nft");
+    let output = command.arg(arguments).output().expect("nft runs");
+    assert!(!output.status.success(), "nft {arguments} is not refused");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 /// Runs `nft`, and returns what it says.
-fn nft(arguments: &str) -> String {
+pub(crate) fn nft(arguments: &str) -> String {
     let mut command = Command::new("nft");
     let output = command.arg(arguments).output().expect("nft runs");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -4,4 +4,6 @@ mod agreement;
 mod generate;
 mod kernel;
 mod life;
+mod refusals;
 mod scene;
+mod succession;

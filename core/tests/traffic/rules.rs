@@ -17,7 +17,16 @@ pub(crate) struct Rules {
 impl Rules {
     /// Opens the tables and brings them to the plan; what a handle before left there is taken over.
     pub(crate) fn open(cluster: &Cluster) -> Self {
-        let table = Table::open(TableOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+        Self::instead_of(&[], cluster)
+    }
+
+    /// The same, in the place of tables of these names.
+    pub(crate) fn instead_of(replaced: &[&str], cluster: &Cluster) -> Self {
+        let table = Table::open(TableOptions {
+            replaces: replaced.iter().map(|name| String::from(*name)).collect(),
+            ..TableOptions::default()
+        });
+        let table = table.unwrap_or_else(|error| panic!("{error}"));
         let mut rules = Self {
             table,
             started: now(),

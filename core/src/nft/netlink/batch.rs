@@ -11,6 +11,7 @@ use super::numbers::{
     NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NLM_F_ACK,
     NLM_F_CREATE, NLM_F_REQUEST,
 };
+use super::table::TableEdit;
 use crate::net::Family;
 use crate::nft::{Operation, Transaction};
 
@@ -38,6 +39,46 @@ impl Batch {
     /// message with elements: kernels before 6.10 give none for the end of a batch.
     #[must_use]
     pub fn new(transaction: &Transaction, table: &str, generation: Option<u32>) -> Option<Self> {
+        let mut batch = Self::begun(generation);
+        let mut rest = &transaction.operations[..];
+        let mut last = None;
+        while let Some(first) = rest.first() {
+            let (message, taken) = batch.message(transaction.family, table, first, rest);
+            last = Some(message);
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        Some(batch.ended(last?))
+    }
+
+    /// Encodes what is done to whole tables, all of it or nothing; `None` if that is nothing.
+    #[must_use]
+    pub fn of_tables(edits: &[TableEdit]) -> Option<Self> {
+        let mut batch = Self::begun(None);
+        let mut last = None;
+        for edit in edits {
+            let (kind, flags) = edit.kind();
+            let message = batch.open(kind, flags, edit.family);
+            edit.put(&mut batch.bytes);
+            message::end(&mut batch.bytes, message);
+            batch.operations = batch.operations.saturating_add(1);
+            last = Some(message);
+        }
+        Some(batch.ended(last?))
+    }
+
+    /// Encodes that a set or map, by name, loses all of its elements.
+    #[must_use]
+    pub fn of_flush(family: Family, table: &str, set: &str) -> Self {
+        let mut batch = Self::begun(None);
+        let message = batch.open(NFT_MSG_DELSETELEM, 0, family);
+        attribute::put_text(&mut batch.bytes, NFTA_SET_ELEM_LIST_TABLE, table);
+        attribute::put_text(&mut batch.bytes, NFTA_SET_ELEM_LIST_SET, set);
+        message::end(&mut batch.bytes, message);
+        batch.operations = 1;
+        batch.ended(message)
+    }
+
+    fn begun(generation: Option<u32>) -> Self {
         let mut batch = Self {
             bytes: Vec::new(),
             operations: 0,
@@ -49,18 +90,29 @@ impl Batch {
             attribute::put(&mut batch.bytes, NFNL_BATCH_GENID, &generation);
         }
         message::end(&mut batch.bytes, begin);
-        let mut rest = &transaction.operations[..];
-        let mut last = None;
-        while let Some(first) = rest.first() {
-            let (message, taken) = batch.message(transaction.family, table, first, rest);
-            last = Some(message);
-            rest = rest.get(taken..).unwrap_or_default();
-        }
-        message::add_flags(&mut batch.bytes, last?, NLM_F_ACK);
-        let end = FIRST_SEQUENCE.saturating_add(batch.messages());
-        let end = message::begin(&mut batch.bytes, delimiter(NFNL_MSG_BATCH_END, end));
-        message::end(&mut batch.bytes, end);
-        Some(batch)
+        batch
+    }
+
+    /// With the end, and an acknowledgement asked of the message that begins at `last`.
+    fn ended(mut self, last: usize) -> Self {
+        message::add_flags(&mut self.bytes, last, NLM_F_ACK);
+        let end = FIRST_SEQUENCE.saturating_add(self.messages());
+        let end = message::begin(&mut self.bytes, delimiter(NFNL_MSG_BATCH_END, end));
+        message::end(&mut self.bytes, end);
+        self
+    }
+
+    /// Begins a message with operations; says where.
+    fn open(&mut self, kind: u8, flags: u16, family: Family) -> usize {
+        let header = Header {
+            kind: message::kind_of(NFNL_SUBSYS_NFTABLES, kind),
+            flags: NLM_F_REQUEST | flags,
+            sequence: FIRST_SEQUENCE.saturating_add(self.messages()),
+            family: family_number(family),
+            resource: 0,
+        };
+        self.first_operations.push(self.operations);
+        message::begin(&mut self.bytes, header)
     }
 
     /// Appends a message with as many operations as are like the first and fit; says where it begins and how many
@@ -76,16 +128,8 @@ impl Batch {
             Operation::Add(_) => (NFT_MSG_NEWSETELEM, NLM_F_CREATE),
             Operation::Delete(_) => (NFT_MSG_DELSETELEM, 0),
         };
-        let header = Header {
-            kind: message::kind_of(NFNL_SUBSYS_NFTABLES, kind),
-            flags: NLM_F_REQUEST | create,
-            sequence: FIRST_SEQUENCE.saturating_add(self.messages()),
-            family: family_number(family),
-            resource: 0,
-        };
-        self.first_operations.push(self.operations);
+        let message = self.open(kind, create, family);
         let out = &mut self.bytes;
-        let message = message::begin(out, header);
         attribute::put_text(out, NFTA_SET_ELEM_LIST_TABLE, table);
         attribute::put_text(out, NFTA_SET_ELEM_LIST_SET, first.element().set.name());
         let list = attribute::begin_nested(out, NFTA_SET_ELEM_LIST_ELEMENTS);

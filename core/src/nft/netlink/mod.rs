@@ -25,6 +25,7 @@
 //! | `batch`, `reply` | a transaction, and what the kernel says to it |
 //! | `dump`, `notice` | reading a set and the generation; events of others' commits |
 //! | `rules` | whether chains and rules are what they were |
+//! | `table` | whole tables: asleep, awake, owned, deleted |
 //! | `flow`, `flow_socket` | UDP connections that the kernel tracks, and deleting them |
 //! | `socket`, `monitor` | the two sockets (Linux, feature `netlink`); `sys`: their system calls |
 //! | `message`, `attribute`, `numbers` | netlink's own form |
@@ -48,6 +49,7 @@ mod rules;
 mod socket;
 #[cfg(all(feature = "netlink", target_os = "linux"))]
 mod sys;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -60,3 +62,4 @@ pub use notice::{Notice, read_notices};
 pub use reply::{Answers, Outcome, Refusal};
 #[cfg(all(feature = "netlink", target_os = "linux"))]
 pub use socket::{AskError, Socket, SocketError};
+pub use table::{TableEdit, TableFlags, TableVerb};

@@ -12,6 +12,7 @@ pub(super) const NLM_F_DUMP_INTR: u16 = 0x10;
 pub(super) const NLM_F_CAPPED: u16 = 0x100;
 pub(super) const NLM_F_ACK_TLVS: u16 = 0x200;
 pub(super) const NLM_F_DUMP: u16 = 0x300;
+pub(super) const NLM_F_EXCL: u16 = 0x200;
 pub(super) const NLM_F_CREATE: u16 = 0x400;
 
 /// Attributes of an extended acknowledgement.
@@ -31,6 +32,10 @@ pub(super) const NFNL_SUBSYS_CTNETLINK: u8 = 1;
 pub(super) const NFNL_SUBSYS_NFTABLES: u8 = 10;
 
 /// The lower byte of `nlmsg_type` within nftables.
+pub(super) const NFT_MSG_NEWTABLE: u8 = 0;
+pub(super) const NFT_MSG_GETTABLE: u8 = 1;
+pub(super) const NFT_MSG_DELTABLE: u8 = 2;
+pub(super) const NFT_MSG_NEWCHAIN: u8 = 3;
 pub(super) const NFT_MSG_GETCHAIN: u8 = 4;
 pub(super) const NFT_MSG_GETRULE: u8 = 7;
 pub(super) const NFT_MSG_NEWSETELEM: u8 = 12;
@@ -41,6 +46,9 @@ pub(super) const NFT_MSG_GETGEN: u8 = 16;
 
 /// In every nftables message but NEWGEN attribute 1 is the name of the table that it is about.
 pub(super) const NFTA_TABLE: u16 = 1;
+
+pub(super) const NFTA_TABLE_FLAGS: u16 = 2;
+pub(super) const NFTA_CHAIN_NAME: u16 = 3;
 
 pub(super) const NFTA_GEN_ID: u16 = 1;
 

@@ -11,6 +11,7 @@ use std::thread;
 
 use super::dump::Dump;
 use super::rules::{self, Fingerprint, Part};
+use super::table::{self, TableFlags};
 use super::{Answers, Batch, ElementDump, Outcome, Progress, ask_elements, ask_generation, sys};
 use crate::net::Family;
 use crate::nft::{Element, Set};
@@ -289,6 +290,57 @@ impl Socket {
         }
         let what = alloc::format!("rules of table {table}");
         Err(AskError::Unsteady { what })
+    }
+
+    /// The flags of a table; `None` if there is no such table.
+    ///
+    /// # Errors
+    /// If the socket fails, or the kernel refuses to tell.
+    pub fn table(&mut self, family: Family, name: &str) -> Result<Option<TableFlags>, AskError> {
+        let sequence = self.take_sequences(1);
+        let question = table::ask(family, name, sequence);
+        let mut dump = Dump::new(sequence);
+        let mut found = None;
+        match self.dump(&question, |received| {
+            table::read(&mut dump, &mut found, received)
+        })? {
+            Progress::Refused(0 | libc::ENOENT) | Progress::Done => Ok(found),
+            Progress::Refused(errno) => Err(AskError::Refused {
+                what: alloc::format!("table {name}"),
+                source: io::Error::from_raw_os_error(errno),
+            }),
+            Progress::Interrupted | Progress::More => Err(AskError::Unsteady {
+                what: alloc::format!("table {name}"),
+            }),
+        }
+    }
+
+    /// The names of a table's chains, in no order; none if there is no such table.
+    ///
+    /// # Errors
+    /// If the socket fails, or they do not hold still.
+    pub fn chains(&mut self, family: Family, table: &str) -> Result<Vec<String>, AskError> {
+        let what = || alloc::format!("chains of table {table}");
+        for _ in 0..READINGS {
+            let sequence = self.take_sequences(1);
+            let question = rules::ask(Part::Chains, family, table, sequence);
+            let mut dump = Dump::new(sequence);
+            let mut names = Vec::new();
+            match self.dump(&question, |received| {
+                table::read_chains(&mut dump, table, &mut names, received)
+            })? {
+                Progress::Done | Progress::Refused(libc::ENOENT) => return Ok(names),
+                Progress::Refused(errno) => {
+                    let source = io::Error::from_raw_os_error(errno);
+                    return Err(AskError::Refused {
+                        what: what(),
+                        source,
+                    });
+                }
+                Progress::Interrupted | Progress::More => {}
+            }
+        }
+        Err(AskError::Unsteady { what: what() })
     }
 
     /// Asks for a dump and hands on its parts until the end. Lost parts make it [`Progress::Interrupted`].
