@@ -14,6 +14,12 @@ type NFTOptions struct {
 	Priorities *NFTPriorities
 	// AffinityClients are remembered in each family; 0: 1048576.
 	AffinityClients uint32
+	// Replaces are tables of other programs that these take the place of, by name: kube-proxy, for instance. Once these
+	// serve they are put to sleep, and deleted a second later, so no connection finds neither.
+	Replaces []string
+	// Owned tables belong to this process: nobody else may change them, nft flush ruleset leaves them alone, and the
+	// next process takes them over. Needs Linux 6.9, and neither Socket nor NFTOnly.
+	Owned bool
 	// NFTOnly does without netlink: slower, and without noticing what others change.
 	NFTOnly bool
 }

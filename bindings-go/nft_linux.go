@@ -36,6 +36,10 @@ func (o NFTOptions) toC(memory *cMemory) *C.portolan_nft_options {
 		options.dnat_priority, options.filter_priority = C.int32_t(p.DNAT), C.int32_t(p.Filter)
 		options.snat_priority = C.int32_t(p.SNAT)
 	}
+	options.replaces, options.replaces_count = memory.strings(o.Replaces), C.size_t(len(o.Replaces))
+	if o.Owned {
+		options.owned = 1
+	}
 	if o.NFTOnly {
 		options.nft_only = 1
 	}

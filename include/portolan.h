@@ -937,8 +937,18 @@ typedef struct {
     uint8_t own_priorities;
     /* 1: do without netlink: slower, and without noticing what others change. */
     uint8_t nft_only;
+    /* 1: the tables belong to this process: nobody else may change them, "nft flush ruleset" leaves them alone, and the
+     * next process takes them over. Needs Linux 6.9, and that socket is NULL and nft_only 0.
+     */
+    uint8_t owned;
     /* Zero. */
-    uint8_t reserved[2];
+    uint8_t reserved;
+    /* Tables of other programs that these take the place of, by name: "kube-proxy", for instance. Once these serve
+     * they are put to sleep, and deleted a second later, so no connection finds neither.
+     */
+    const char *const *replaces;
+    /* How many names there are. */
+    size_t replaces_count;
 } portolan_nft_options;
 #endif
 
@@ -1679,8 +1689,8 @@ portolan_status portolan_nft_dump(const portolan_nft *nft,
 
 #if defined(__linux__)
 /* Writes both tables of a node as text for nft, without a kernel: for hosts that apply it themselves. text,
- * capacity and needed as of portolan_dataplane_explain_text(). Of options, socket, command and nft_only
- * are disregarded. Since 0.1.
+ * capacity and needed as of portolan_dataplane_explain_text(). Of options only names and places
+ * are regarded. Since 0.1.
  */
 portolan_status portolan_nft_render(const portolan_node *node,
                                     const portolan_nft_options *options,

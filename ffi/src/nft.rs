@@ -51,8 +51,16 @@ pub struct portolan_nft_options {
     pub own_priorities: u8,
     /// 1: do without netlink: slower, and without noticing what others change.
     pub nft_only: u8,
+    /// 1: the tables belong to this process: nobody else may change them, "nft flush ruleset" leaves them alone, and the
+    /// next process takes them over. Needs Linux 6.9, and that `socket` is NULL and `nft_only` 0.
+    pub owned: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
+    /// Tables of other programs that these take the place of, by name: "kube-proxy", for instance. Once these serve
+    /// they are put to sleep, and deleted a second later, so no connection finds neither.
+    pub replaces: *const *const c_char,
+    /// How many names there are.
+    pub replaces_count: usize,
 }
 
 // SAFETY: repr(C), integers and pointers without padding (ffi/tests/c/layout.c holds it).
@@ -92,12 +100,9 @@ impl portolan_nft_options {
         // SAFETY: as promised, here and below.
         let layout = unsafe { self.layout() }?;
         // SAFETY: likewise.
-        let words = unsafe { call::slice(self.command, self.command_count, "options.command") }?;
-        let mut command = Vec::with_capacity(words.len());
-        for word in words {
-            // SAFETY: likewise.
-            command.push(unsafe { call::text(*word, "options.command") }?.to_owned());
-        }
+        let command = unsafe { texts(self.command, self.command_count, "options.command") }?;
+        // SAFETY: likewise.
+        let replaces = unsafe { texts(self.replaces, self.replaces_count, "options.replaces") }?;
         // SAFETY: likewise.
         let socket = unsafe { self.socket.as_ref() };
         let options = TableOptions {
@@ -105,9 +110,27 @@ impl portolan_nft_options {
             nft: NftCommand::new(command),
             socket: socket.map(duplicate).transpose()?,
             nft_only: self.nft_only != 0,
+            replaces,
+            owned: self.owned != 0,
         };
         Table::open(options).map_err(|error| failed(&error))
     }
+}
+
+/// # Safety
+/// `words` is NULL or valid for reading `count` pointers to NUL-terminated strings.
+unsafe fn texts(
+    words: *const *const c_char,
+    count: usize,
+    field: &'static str,
+) -> Result<Vec<String>, Failure> {
+    // SAFETY: as promised.
+    let words = unsafe { call::slice(words, count, field) }?;
+    let text = |word: &*const c_char| {
+        // SAFETY: as promised.
+        unsafe { call::text(*word, field) }.map(str::to_owned)
+    };
+    words.iter().map(text).collect()
 }
 
 fn failed(error: &TableError) -> Failure {
@@ -211,8 +234,8 @@ pub unsafe extern "C" fn portolan_nft_dump(
 }
 
 /// Writes both tables of a node as text for nft, without a kernel: for hosts that apply it themselves. `text`,
-/// `capacity` and `needed` as of portolan_dataplane_explain_text(). Of `options`, `socket`, `command` and `nft_only`
-/// are disregarded. Since 0.1.
+/// `capacity` and `needed` as of portolan_dataplane_explain_text(). Of `options` only names and places
+/// are regarded. Since 0.1.
 ///
 /// # Safety
 /// `node` is NULL or a handle that lives; `options` is NULL or valid, and what it points to; `text` is NULL or valid

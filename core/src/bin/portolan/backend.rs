@@ -45,11 +45,37 @@ impl TableArguments {
     }
 }
 
+/// How the kernel's tables are kept.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct KernelArguments {
+    #[command(flatten)]
+    table: TableArguments,
+    /// Tables of another program that these take the place of, for instance `kube-proxy`: deleted as soon as these
+    /// serve, so that no connection finds neither
+    #[arg(long, value_name = "NAME", num_args = 1.., value_parser = table_name)]
+    replace_tables: Vec<String>,
+    /// The tables belong to this process: nobody else can change them, and `nft flush ruleset` leaves them alone. They
+    /// survive it, and the next one takes them over. Needs Linux 6.9
+    #[arg(long)]
+    own_tables: bool,
+}
+
+impl KernelArguments {
+    fn options(&self) -> TableOptions {
+        TableOptions {
+            layout: self.table.options(),
+            replaces: self.replace_tables.clone(),
+            owned: self.own_tables,
+            ..TableOptions::default()
+        }
+    }
+}
+
 /// What moves the packets now, and what still moves those of older connections.
 #[derive(Debug)]
 pub(crate) struct Movers {
     backend: Backend,
-    layout: nft::Options,
+    kernel: KernelArguments,
     /// Of the TUN devices.
     drivers: Vec<Driver>,
     table: Option<Table>,
@@ -59,10 +85,10 @@ pub(crate) struct Movers {
 
 impl Movers {
     /// Nothing moves yet.
-    pub(crate) fn new(backend: Backend, layout: nft::Options) -> Self {
+    pub(crate) fn new(backend: Backend, kernel: &KernelArguments) -> Self {
         Self {
             backend,
-            layout,
+            kernel: kernel.clone(),
             drivers: Vec::new(),
             table: None,
             said: BTreeSet::new(),
@@ -100,16 +126,13 @@ impl Movers {
             Backend::Nftables => {
                 let table = match &mut self.table {
                     Some(table) => table,
-                    None => self.table.insert(Table::open(TableOptions {
-                        layout: self.layout.clone(),
-                        ..TableOptions::default()
-                    })?),
+                    None => self.table.insert(Table::open(self.kernel.options())?),
                 };
                 table.sync(serving.node(), driver::now())?;
                 info!(
                     "serving {} frontends in tables ip and ip6 {}",
                     serving.node().frontends().count(),
-                    self.layout.table
+                    self.kernel.table.name
                 );
             }
         }

@@ -1,7 +1,7 @@
 //! `portolan run`: serves the Services of a set of manifests on a device until it is told to stop.
 
 use crate::CommandError;
-use crate::backend::{Backend, Movers, TableArguments};
+use crate::backend::{Backend, KernelArguments, Movers};
 use crate::control::{Asked, Request, Socket};
 use crate::device::DeviceArguments;
 use crate::dns::{DnsArguments, DnsServer};
@@ -55,7 +55,7 @@ pub(crate) struct RunArguments {
     #[arg(long, value_enum)]
     backend: Option<Backend>,
     #[command(flatten)]
-    table: TableArguments,
+    kernel: KernelArguments,
     #[command(flatten)]
     device: DeviceArguments,
     /// Answers /healthz and /livez here, for instance 0.0.0.0:10256 [default: where --config says, else nowhere]
@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
             }
         })?;
     let backend = wanted_backend(arguments, &settings);
-    let mut movers = Movers::new(backend, arguments.table.options());
+    let mut movers = Movers::new(backend, &arguments.kernel);
     movers.begin(backend, &mut serving, |serving| {
         arguments.device.start(serving)
     })?;
