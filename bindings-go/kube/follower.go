@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -237,14 +238,14 @@ func (f *Follower) drain() (batch Batch, anything bool, err error) {
 	f.pending = map[key]runtime.Object{}
 	f.mutex.Unlock()
 
-	var list list
+	var list []any
 	for key, object := range pending {
 		if f.surroundings.take(key, object) {
 			continue
 		}
 		batch.count(key.kind)
 		if object != nil {
-			list.add(key.kind, object)
+			list = append(list, slim(object))
 			if family, at, told := trigger(object); told && at.After(f.began) {
 				batch.Triggers[family] = append(batch.Triggers[family], at)
 			}
@@ -254,21 +255,33 @@ func (f *Follower) drain() (batch Batch, anything bool, err error) {
 			return batch, true, fmt.Errorf("deleting %s: %w", key, err)
 		}
 	}
-	if err := f.describe(); err != nil || list.empty() {
-		return batch, len(pending) > 0, err
-	}
-	text, err := list.encode()
-	if err != nil {
+	if err := f.describe(); err != nil {
 		return batch, true, err
+	}
+	for objects := range slices.Chunk(list, applyAtOnce) {
+		if err := f.apply(pending, objects); err != nil {
+			return batch, true, err
+		}
+	}
+	return batch, len(pending) > 0, nil
+}
+
+// applyAtOnce bounds how many objects stand in memory as text.
+const applyAtOnce = 500
+
+func (f *Follower) apply(pending map[key]runtime.Object, objects []any) error {
+	text, err := encode(objects)
+	if err != nil {
+		return err
 	}
 	rejections, err := f.target.Apply(text)
 	if err != nil {
-		return batch, true, fmt.Errorf("applying %d objects: %w", len(list.Items), err)
+		return fmt.Errorf("applying %d objects: %w", len(objects), err)
 	}
 	for _, rejection := range rejections {
 		f.report(pending, rejection)
 	}
-	return batch, true, nil
+	return nil
 }
 
 // describe describes the node anew if what surrounds it gives another description.

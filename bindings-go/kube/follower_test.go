@@ -320,6 +320,30 @@ func TestWhatHappenedBeforeTheFollowerBeganIsNotATrigger(t *testing.T) {
 	}
 }
 
+func TestMoreObjectsThanAreAppliedAtOnceAreOneBatch(t *testing.T) {
+	const count = 1234
+	target, batches := newTold(), make(chan kube.Batch, 8)
+	follower := kube.NewFollower(target, kube.WithRender(func(_ context.Context, batch kube.Batch) error {
+		batches <- batch
+		return nil
+	}))
+	for index := range count {
+		follower.Handler(portolan.KindService).OnAdd(service(fmt.Sprint("s-", index), nil, 80), true)
+	}
+	follower.Listed(portolan.KindService)
+	follower.Listed(portolan.KindEndpointSlice)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- follower.Run(ctx) }()
+	if batch := <-batches; batch.Services != count || target.applies != 3 || len(target.snapshot()) != count {
+		t.Errorf("%+v by %d applies", batch, target.applies)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAResyncIsNotAChange(t *testing.T) {
 	target := newTold()
 	follower := kube.NewFollower(target)
@@ -468,12 +492,13 @@ func TestOnlyWhatANodeReadsIsEncoded(t *testing.T) {
 	server := newServer(t)
 	web := service("web", nil, 80)
 	web.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
+	web.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: "{}"}
 	web.OwnerReferences = []metav1.OwnerReference{{Name: "owner"}}
 	server.Put(web)
 	c := follow(t, server, newTold())
 	eventually(t, "the Service", func() bool { return c.has("Service default/web") })
 	text := c.target.snapshot()["Service default/web"]
-	for _, absent := range []string{"managedFields", "ownerReferences", "resourceVersion"} {
+	for _, absent := range []string{"managedFields", "ownerReferences", "resourceVersion", "last-applied"} {
 		if strings.Contains(text, absent) {
 			t.Errorf("%s in %s", absent, text)
 		}

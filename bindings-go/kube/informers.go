@@ -6,7 +6,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -44,13 +43,13 @@ func NewInformers(client kubernetes.Interface, nodeName, proxyName string, resyn
 		informers.WithTweakListOptions(func(options *metav1.ListOptions) {
 			options.LabelSelector = selector.String()
 		}),
-		informers.WithTransform(withoutManagedFields))
+		informers.WithTransform(withoutBallast))
 	node := informers.NewSharedInformerFactoryWithOptions(client, resync,
 		informers.WithTweakListOptions(func(options *metav1.ListOptions) {
 			options.FieldSelector = fields.OneTermEqualSelector("metadata.name", nodeName).String()
 		}),
-		informers.WithTransform(withoutManagedFields))
-	all := informers.NewSharedInformerFactoryWithOptions(client, resync, informers.WithTransform(withoutManagedFields))
+		informers.WithTransform(withoutBallast))
+	all := informers.NewSharedInformerFactoryWithOptions(client, resync, informers.WithTransform(withoutBallast))
 	return &Informers{services, node, all, map[portolan.Kind]cache.SharedIndexInformer{
 		portolan.KindService:       services.Core().V1().Services().Informer(),
 		portolan.KindEndpointSlice: services.Discovery().V1().EndpointSlices().Informer(),
@@ -116,16 +115,16 @@ func proxied(proxyName string) (labels.Selector, error) {
 	return labels.NewSelector().Add(*ours, *served), nil
 }
 
-// withoutManagedFields drops what nobody here reads before it is cached.
-func withoutManagedFields(object any) (any, error) {
-	switch object := object.(type) {
-	case *corev1.Service:
-		object.ManagedFields = nil
-	case *discoveryv1.EndpointSlice:
-		object.ManagedFields = nil
-	case *corev1.Node:
-		object.ManagedFields = nil
-		object.Status.Images = nil // the greater part of a Node
+// withoutBallast drops what nobody here reads before it is cached.
+func withoutBallast(object any) (any, error) {
+	if meta, ok := object.(metav1.Object); ok {
+		meta.SetManagedFields(nil)
+		if annotations := meta.GetAnnotations(); annotations[corev1.LastAppliedConfigAnnotation] != "" {
+			delete(annotations, corev1.LastAppliedConfigAnnotation) // the whole object once more
+		}
+	}
+	if node, ok := object.(*corev1.Node); ok {
+		node.Status.Images = nil // the greater part of a Node
 	}
 	return object, nil
 }

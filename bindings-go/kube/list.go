@@ -12,8 +12,7 @@ import (
 	portolan "github.com/portolan/portolan/bindings-go"
 )
 
-// list is a v1 List of what a node reads of objects: managed fields, owners and statuses stay behind, which are most of
-// an object's text.
+// list is a v1 List.
 type list struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -67,38 +66,34 @@ type nodeStatus struct {
 	Addresses []corev1.NodeAddress `json:"addresses,omitempty"`
 }
 
-func (l *list) empty() bool { return len(l.Items) == 0 }
-
-func (l *list) add(kind portolan.Kind, object runtime.Object) {
+// slim is what a node reads of an object: managed fields, owners and the like stay behind, which are most of its text.
+func slim(object runtime.Object) any {
 	switch object := object.(type) {
 	case *corev1.Service:
-		l.Items = append(l.Items, service{
-			headed("v1", "Service", &object.ObjectMeta), &object.Spec, &object.Status,
-		})
+		return service{headed("v1", "Service", &object.ObjectMeta), &object.Spec, &object.Status}
 	case *discoveryv1.EndpointSlice:
-		l.Items = append(l.Items, endpointSlice{
+		return endpointSlice{
 			headed("discovery.k8s.io/v1", "EndpointSlice", &object.ObjectMeta),
 			object.AddressType, object.Endpoints, object.Ports,
-		})
+		}
 	case *corev1.Endpoints:
-		l.Items = append(l.Items, endpoints{headed("v1", "Endpoints", &object.ObjectMeta), object.Subsets})
+		return endpoints{headed("v1", "Endpoints", &object.ObjectMeta), object.Subsets}
 	case *corev1.Node:
-		l.Items = append(l.Items, node{
+		return node{
 			headed("v1", "Node", &object.ObjectMeta),
 			nodeSpec{object.Spec.PodCIDR, object.Spec.PodCIDRs},
 			nodeStatus{object.Status.Addresses},
-		})
-	default:
-		// Whatever it is, the node says what it thinks of it.
-		l.Items = append(l.Items, object)
+		}
 	}
+	// Whatever it is, the node says what it thinks of it.
+	return object
 }
 
-func (l *list) encode() ([]byte, error) {
-	l.APIVersion, l.Kind = "v1", "List"
-	text, err := json.Marshal(l)
+// encode writes objects as a v1 List.
+func encode(objects []any) ([]byte, error) {
+	text, err := json.Marshal(list{"v1", "List", objects})
 	if err != nil {
-		return nil, fmt.Errorf("encoding %d objects: %w", len(l.Items), err)
+		return nil, fmt.Errorf("encoding %d objects: %w", len(objects), err)
 	}
 	return text, nil
 }
