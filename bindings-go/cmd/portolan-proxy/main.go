@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	logsapi "k8s.io/component-base/logs/api/v1"
+	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
 	componentmetrics "k8s.io/component-base/metrics"
 	"k8s.io/klog/v2"
 
@@ -25,7 +27,14 @@ import (
 	"github.com/portolan/portolan/bindings-go/cmd/portolan-proxy/proxy"
 )
 
+// gcPercent is GOGC where nobody has said another: most of the heap is the cluster's objects, which stay, and room to
+// double it would be taken on every node.
+const gcPercent = 40
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
@@ -77,15 +86,15 @@ func run(ctx context.Context, arguments []string) error {
 }
 
 func serve(ctx context.Context, options *config.Options, configuration *config.Configuration) error {
-	client, err := connect(options, configuration)
+	to, err := connection(options, configuration)
 	if err != nil {
 		return err
 	}
-	if score := configuration.OOMScoreAdj; score != nil {
-		if err := os.WriteFile("/proc/self/oom_score_adj", fmt.Append(nil, *score), 0o644); err != nil {
-			klog.Background().V(2).Info("Cannot set oom_score_adj", "error", err)
-		}
+	client, err := kubernetes.NewForConfig(to)
+	if err != nil {
+		return err
 	}
+	setOOMScore("/proc/self/oom_score_adj", configuration)
 	if configuration.ShowHiddenMetricsForVersion != "" {
 		componentmetrics.SetShowHidden()
 	}
@@ -107,23 +116,34 @@ func serve(ctx context.Context, options *config.Options, configuration *config.C
 	return nil
 }
 
-func connect(options *config.Options, c *config.Configuration) (kubernetes.Interface, error) {
-	connection := c.ClientConnection
+// connection is how to reach the API server: by the kubeconfig, or as pods do.
+func connection(options *config.Options, c *config.Configuration) (*rest.Config, error) {
+	wanted := c.ClientConnection
 	var to *rest.Config
 	var err error
-	if connection.Kubeconfig == "" && options.Master == "" {
+	if wanted.Kubeconfig == "" && options.Master == "" {
 		klog.Background().Info("Neither --kubeconfig nor --master: in-cluster")
 		to, err = rest.InClusterConfig()
 	} else {
 		to, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-			&clientcmd.ClientConfigLoadingRules{ExplicitPath: connection.Kubeconfig},
+			&clientcmd.ClientConfigLoadingRules{ExplicitPath: wanted.Kubeconfig},
 			&clientcmd.ConfigOverrides{ClusterInfo: clientcmdapi.Cluster{Server: options.Master}},
 		).ClientConfig()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("clientConnection.kubeconfig: %w", err)
 	}
-	to.AcceptContentTypes, to.ContentType = connection.AcceptContentTypes, connection.ContentType
-	to.QPS, to.Burst = connection.QPS, int(connection.Burst)
-	return kubernetes.NewForConfig(to)
+	to.AcceptContentTypes, to.ContentType = wanted.AcceptContentTypes, wanted.ContentType
+	to.QPS, to.Burst = wanted.QPS, int(wanted.Burst)
+	return to, nil
+}
+
+// setOOMScore writes the configuration's oomScoreAdj; a container may not be allowed to, and goes on.
+func setOOMScore(path string, c *config.Configuration) {
+	if c.OOMScoreAdj == nil {
+		return
+	}
+	if err := os.WriteFile(path, fmt.Append(nil, *c.OOMScoreAdj), 0o644); err != nil {
+		klog.Background().V(2).Info("Cannot set oom_score_adj", "error", err)
+	}
 }

@@ -207,7 +207,7 @@ fn proxy() -> [Step; 3] {
         Step::new(name, "go", arguments, reader).within(PROXY_MODULE)
     };
     let test = ["test", "-count=1", "-v"];
-    let parts = [&test[..], &["./config", "./metrics", "./proxy"]].concat();
+    let parts = [&test[..], &[".", "./config", "./metrics", "./proxy"]].concat();
     let whole = [&test[..], &["./cluster"]].concat();
     let lacking = [IPTABLES, PROMETHEUS].into_iter().find_map(tool_missing);
     let not_root = (!packages::is_root()).then(|| "network namespaces need root".to_owned());

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -217,7 +218,11 @@ func (p *Proxy) render(ctx context.Context, batch kube.Batch) error {
 		p.health.Updated(family)
 	}
 	metrics.Ended(batch, begun, time.Now(), !p.synced)
-	p.synced = true
+	if !p.synced {
+		p.synced = true
+		// The first lists pass through memory twice, as answers and as text, and never again.
+		go debug.FreeOSMemory()
+	}
 	p.checks.update()
 	if err := p.ledger.follow(p.node); err != nil {
 		return err
