@@ -157,7 +157,7 @@ func TestProgrammingLatencyIsWhatAnOutsideClientMeasures(t *testing.T) {
 	seen := measured / rounds
 	t.Logf("told %v, seen from outside %v", told, seen)
 	// The client asks anew 20 ms after it was refused, and the first time before anything can have been done.
-	if told <= 0 || told > seen+10*time.Millisecond || seen > told+40*time.Millisecond {
+	if told <= 0 || told > seen+10*time.Millisecond || seen > told+100*time.Millisecond {
 		t.Errorf("the metric says %v, a client measures %v", told, seen)
 	}
 }

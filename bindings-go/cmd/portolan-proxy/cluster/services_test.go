@@ -115,6 +115,14 @@ func TestCurlReachesServicesThroughTheKernelAsKubeadmSetsItUp(t *testing.T) {
 	if status := again.wait(); status == 0 || !strings.Contains(again.said(), "configuration file changed") {
 		t.Errorf("an edited configuration: ended with %d\n%s", status, again.said())
 	}
+	// What needs privilege can be set by itself, and changes no rule.
+	ruleset := run(t, "", c.node.command("nft", "list", "ruleset")...)
+	run(t, "", c.node.command(program, "--init-only", "--config="+written(t, "kind: KubeProxyConfiguration\n"+
+		"apiVersion: kubeproxy.config.k8s.io/v1alpha1\nconntrack: {tcpCloseWaitTimeout: 7m}\n"))...)
+	timeout := run(t, "", c.node.command("sysctl", "-n", "net.netfilter.nf_conntrack_tcp_timeout_close_wait")...)
+	if timeout != "420\n" || ruleset != run(t, "", c.node.command("nft", "list", "ruleset")...) {
+		t.Errorf("--init-only left a timeout of %q, or other rules", timeout)
+	}
 	// Neither a kubeconfig nor a node's name is needed to clean up.
 	said := run(t, "", c.node.command(program, "--cleanup")...)
 	for _, table := range []string{`"ip kube-proxy"`, `"ip6 kube-proxy"`} {
@@ -147,6 +155,16 @@ func TestCurlReachesServicesThroughTheDataplaneInTheProcess(t *testing.T) {
 	if status := proxy.stop(); status != 0 {
 		t.Errorf("stopped with %d", status)
 	}
+}
+
+// written is the path of a file with this text.
+func written(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.conf")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // divert routes through the TUN what enters the node or is sent by it to Services: docs/routing.md.

@@ -148,6 +148,27 @@ func TestAFileWinsOverFlagsButForTheHostsName(t *testing.T) {
 	}
 }
 
+// Those of kube-proxy 1.34, by its reference.
+const flagsOfKubeProxy = `bind-address bind-address-hard-fail boot-id-file cleanup cluster-cidr config config-sync-period
+conntrack-max-per-core conntrack-min conntrack-tcp-be-liberal conntrack-tcp-timeout-close-wait
+conntrack-tcp-timeout-established conntrack-udp-timeout conntrack-udp-timeout-stream detect-local-mode feature-gates
+healthz-bind-address healthz-port hostname-override init-only iptables-localhost-nodeports iptables-masquerade-bit
+iptables-min-sync-period iptables-sync-period ipvs-exclude-cidrs ipvs-min-sync-period ipvs-scheduler ipvs-strict-arp
+ipvs-sync-period ipvs-tcp-timeout ipvs-tcpfin-timeout ipvs-udp-timeout kube-api-burst kube-api-content-type kube-api-qps
+kubeconfig log-flush-frequency logging-format machine-id-file masquerade-all master metrics-bind-address metrics-port
+nodeport-addresses oom-score-adj pod-bridge-interface pod-interface-name-prefix profiling proxy-mode proxy-port-range
+show-hidden-metrics-for-version v version vmodule write-config-to`
+
+func TestEveryFlagOfKubeProxyIsThere(t *testing.T) {
+	flags := pflag.NewFlagSet("portolan-proxy", pflag.ContinueOnError)
+	config.NewOptions(flags)
+	for _, name := range strings.Fields(flagsOfKubeProxy) {
+		if flags.Lookup(name) == nil {
+			t.Errorf("no --%s", name)
+		}
+	}
+}
+
 func TestEveryFlagOfKubeProxyParses(t *testing.T) {
 	c, warnings, err := options(t,
 		"--proxy-mode=ipvs", "--ipvs-scheduler=wlc", "--cluster-cidr=10.0.0.0/8", "--detect-local-mode=BridgeInterface",

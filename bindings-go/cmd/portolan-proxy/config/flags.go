@@ -98,7 +98,7 @@ func (o *Options) addIgnored(flags *pflag.FlagSet) {
 	for _, name := range []string{
 		"healthz-port", "metrics-port", "proxy-port-range", "ipvs-min-sync-period", "ipvs-exclude-cidrs",
 		"ipvs-strict-arp", "ipvs-tcp-timeout", "ipvs-tcpfin-timeout", "ipvs-udp-timeout",
-		"iptables-localhost-nodeports", "show-legacy-metrics",
+		"iptables-localhost-nodeports", "boot-id-file", "machine-id-file",
 	} {
 		flags.Var(&ignored{name, &o.ignored}, name, "Accepted and ignored.")
 		flags.Lookup(name).NoOptDefVal = "true"
