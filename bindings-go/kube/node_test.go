@@ -43,10 +43,10 @@ func decided(t *testing.T, node *portolan.Node) []string {
 	return rows
 }
 
-// serves: does the node serve a Service of this name?
+// serves: does the node serve a Service of this name, with an endpoint? Services and slices come by different watches.
 func serves(node *portolan.Node, name string) bool {
 	for frontend := range node.Frontends() {
-		if frontend.Name == name {
+		if frontend.Name == name && frontend.ClusterEndpoints > 0 {
 			return true
 		}
 	}
@@ -120,6 +120,7 @@ func TestAfterAnyChangesTheNodeServesWhatAFreshOneServes(t *testing.T) {
 		}
 	}
 	server.Put(service("last", nil, 4242))
+	server.Put(slice("last-1", "last", "10.0.1.1"))
 	if err := whenSeen(); err != nil {
 		t.Fatal(err)
 	}

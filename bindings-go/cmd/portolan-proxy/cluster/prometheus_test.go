@@ -136,9 +136,10 @@ func TestTheStockBoardsAndAlertsExpressionsFindSomething(t *testing.T) {
 func TestProgrammingLatencyIsWhatAnOutsideClientMeasures(t *testing.T) {
 	c := newCluster(t)
 	c.server.Put(service("web", 80))
-	c.put("web")
+	c.put("web", c.pods[0])
 	c.start()
 	c.ready()
+	eventually(t, "served at first", c.opens)
 	const sum, count = `kubeproxy_network_programming_duration_seconds_sum{ip_family="IPv4"}`,
 		`kubeproxy_network_programming_duration_seconds_count{ip_family="IPv4"}`
 	sumBefore, countBefore := c.metric(sum), c.metric(count)
