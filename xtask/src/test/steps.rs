@@ -202,20 +202,29 @@ fn go() -> Vec<Step> {
 }
 
 /// The kube-proxy in Go: its parts, and the whole program on a node of its own, between an API server and curl.
-fn proxy() -> [Step; 3] {
+fn proxy() -> [Step; 4] {
     let go = |name: &str, arguments: &[&str], reader| {
         Step::new(name, "go", arguments, reader).within(PROXY_MODULE)
     };
     let test = ["test", "-count=1", "-v"];
     let parts = [&test[..], &[".", "./config", "./metrics", "./proxy"]].concat();
-    let whole = [&test[..], &["./cluster"]].concat();
-    let lacking = [IPTABLES, PROMETHEUS].into_iter().find_map(tool_missing);
-    let not_root = (!packages::is_root()).then(|| "network namespaces need root".to_owned());
+    let whole = [&test[..], &["-skip=Board", "./cluster"]].concat();
+    let boards = [&test[..], &["-run=Board", "./cluster"]].concat();
+    let lacking = |tool| {
+        let not_root = (!packages::is_root()).then(|| "network namespaces need root".to_owned());
+        not_root.or_else(|| tool_missing(tool))
+    };
     [
         go("go vet, portolan-proxy", &["vet", "./..."], Reader::Whole),
         go("go test, portolan-proxy", &parts, Reader::Go),
         go("go test, portolan-proxy in a cluster", &whole, Reader::Go)
-            .skip_because(not_root.or(lacking)),
+            .skip_because(lacking(IPTABLES)),
+        go(
+            "go test, portolan-proxy on stock boards",
+            &boards,
+            Reader::Go,
+        )
+        .skip_because(lacking(PROMETHEUS)),
     ]
 }
 
