@@ -20,6 +20,9 @@ func Cleanup(ctx context.Context, logger logr.Logger) error {
 	return errors.Join(cleanTables(ctx, logger), cleanOlderModes(ctx, logger))
 }
 
+// standIn ends the name of the table that serves while another of the same name is replaced.
+const standIn = "-stand-in"
+
 // cleanTables removes the tables of nftables, all in one transaction.
 func cleanTables(ctx context.Context, logger logr.Logger) error {
 	if _, err := exec.LookPath("nft"); err != nil {
@@ -30,7 +33,7 @@ func cleanTables(ctx context.Context, logger logr.Logger) error {
 		return fmt.Errorf("nft list tables: %w", withOutput(err))
 	}
 	var found []string
-	for _, table := range []string{tableName, "portolan"} {
+	for _, table := range []string{tableName, tableName + standIn, "portolan", "portolan" + standIn} {
 		for _, family := range []string{"ip", "ip6"} {
 			if slices.Contains(strings.Split(string(listed), "\n"), "table "+family+" "+table) {
 				found = append(found, family+" "+table)
