@@ -26,12 +26,13 @@ const FORBIDDEN: [&str; 9] = [
 /// The loop over a burst's packets, and the step that moves a common one.
 const LOOP: [&str; 2] = [START, "Burst>::quick"];
 /// What these may call: what is seldom needed. Everything else of theirs is to be inlined.
-const SELDOM: [&str; 6] = [
+const SELDOM: [&str; 7] = [
     // An entry outside its home bucket.
     "Burst>::ask_beyond",
     "Index::prefetch_beyond",
     // A first packet, or one that is not plain.
-    "Burst>::decide_lane",
+    "Burst::decide",
+    "Table>::lookup",
     "worker::finish",
     // A packet with parts of its work left to hardware.
     "PlainHeaders<A>::fit",

@@ -122,7 +122,7 @@ impl Burst<'_> {
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn decide_lane<A: Tracked>(&mut self, lane: &mut PlainLane<A>) {
         lane.decision = match destination(self.table, &lane.headers.headers().tuple) {
             Lookup::None => Some(Decision::Pass),
