@@ -57,6 +57,13 @@ impl Edits {
         }
     }
 
+    /// What goes from a set goes at once.
+    pub(super) fn hasten(&mut self, set: Set) {
+        for edit in &mut self.gone {
+            edit.at_once |= edit.difference.element().set == set;
+        }
+    }
+
     /// Puts them in order: each beginning of it leaves a table that serves. First what others lead to, then what
     /// leads there, then what nobody can miss; the rest is condemned. Ranges that go make room for those that come.
     /// An element whose data changes is deleted and added by two operations beside each other, which belong into

@@ -90,6 +90,10 @@ impl Ruleset {
                 Change::Remove(_) | Change::Put(_, _) => {}
             }
         }
+        if changes.full && self.ports.is_empty() {
+            // Nothing is served any more: what would still be a ClusterIP would be one that rejects everything.
+            out.hasten(Set::ClusterIps);
+        }
         if !self.formers.is_empty() {
             // What is still unclaimed is nobody's.
             self.formers = Formers::default();

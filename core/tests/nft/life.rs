@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use core::net::SocketAddr;
 use portolan::nft::{NftCommand, Table, TableOptions, cleanup};
+use portolan::packet::build;
 
-use crate::kernel::in_namespace;
+use crate::kernel::{Made, in_namespace};
 use crate::scene::{CLIENT, NODE, Scene, connect, open};
 
 /// Runs `nft`, which must refuse; what it says.
@@ -104,6 +106,46 @@ fn another_process_takes_the_tables_over_as_they_are() {
         let endpoint = connect(&mut wire, CLIENT, 2_000, "10.96.0.1:80");
         assert!(matches!(endpoint, Some(2 | 3)));
     });
+}
+
+#[test]
+fn a_withdrawn_table_is_in_nobodys_way_and_serves_again() {
+    in_namespace(
+        "a_withdrawn_table_is_in_nobodys_way_and_serves_again",
+        || {
+            let mut scene = Scene::new();
+            let mut wire = scene.wire();
+            scene.put(1, &[1], None);
+            scene.put(2, &[], None);
+            let mut table = open();
+            scene.sync(&mut table);
+            let syn = |port: u16, to: &str| {
+                let to: SocketAddr = to.parse().expect("an address and a port");
+                build::tcp(
+                    SocketAddr::new(CLIENT.parse().expect("an address"), port),
+                    to,
+                )
+                .syn()
+                .build()
+            };
+            assert_eq!(wire.send(&syn(1, "10.96.0.1:81")), Made::Rejected);
+            assert_eq!(wire.send(&syn(2, "10.96.0.2:80")), Made::Rejected);
+            assert_eq!(wire.send(&syn(3, "10.96.0.3:80")), Made::Nothing);
+            table.withdraw(scene.now).expect("withdrawn");
+            // At once, before anything is retired.
+            for (port, to) in (10..).zip([
+                "10.96.0.1:80",
+                "10.96.0.1:81",
+                "10.96.0.2:80",
+                "10.96.0.3:80",
+            ]) {
+                assert_eq!(wire.send(&syn(port, to)), Made::Same, "{to}");
+            }
+            scene.sync(&mut table);
+            assert_eq!(connect(&mut wire, CLIENT, 20, "10.96.0.1:80"), Some(1));
+            assert_eq!(wire.send(&syn(21, "10.96.0.1:81")), Made::Rejected);
+        },
+    );
 }
 
 #[test]
