@@ -175,18 +175,26 @@ fn a_killed_process_leaves_tables_that_serve_or_none_and_the_next_one_completes_
     let mut seen = [0_u32; 3];
     let mut generation = 0;
     for round in 0..kills {
-        // Every third begins with nothing, the others change all endpoints of what is there.
+        // Every third begins with nothing, the others change all endpoints of what is there; one of each begins and
+        // ends where it surely should.
         let fresh = round % 3 == 0;
-        generation = (generation + 1) % 200;
         if fresh {
             within(namespace, &["nft", "flush", "ruleset"]);
+        } else if round == 1 {
+            until_served(namespace, &files, generation);
         }
+        generation = (generation + 1) % 200;
+        let share = if round == 0 {
+            0
+        } else {
+            draw(&mut state) % 1_000
+        };
         // Whoever was killed early has left older ones.
         let served_before = is_awake(namespace);
         let before: BTreeSet<String> = served(namespace).into_iter().flatten().collect();
         files.write("objects/all.yaml", &manifests(generation));
         let mut running = start(namespace, &files);
-        thread::sleep(whole.mul_f64((draw(&mut state) % 1_000) as f64 / 1_000.0));
+        thread::sleep(whole.mul_f64(share as f64 / 1_000.0));
         running.kill().expect("killed, or gone already");
         running.wait().expect("it has ended");
         if is_awake(namespace) {
