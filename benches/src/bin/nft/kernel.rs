@@ -13,8 +13,6 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use portolan_benches::thread_time;
-
 /// Runs `measure` in a network namespace that goes when it is done.
 pub(crate) fn in_namespace<T: Send>(measure: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
@@ -72,7 +70,7 @@ pub(crate) fn nft(text: &str) -> io::Result<()> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Took {
     pub(crate) wall: Duration,
-    /// Of this thread and its children: what strangers on the machine take is not in it.
+    /// Of this process and its children: what strangers on the machine take is not in it.
     pub(crate) cpu: Duration,
     /// Of `cpu`, in ticks of the kernel's clock.
     pub(crate) kernel: Duration,
@@ -81,9 +79,10 @@ pub(crate) struct Took {
 /// Times `work`.
 pub(crate) fn time<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<(T, Took)> {
     let used = || {
-        let [_, in_kernel] = used_by(libc::RUSAGE_THREAD);
-        let [user, system] = used_by(libc::RUSAGE_CHILDREN);
-        (thread_time() + user + system, in_kernel + system)
+        let [[user, system], [childrens_user, childrens_system]] =
+            [libc::RUSAGE_SELF, libc::RUSAGE_CHILDREN].map(used_by);
+        let kernel = system + childrens_system;
+        (user + childrens_user + kernel, kernel)
     };
     let (cpu, kernel) = used();
     let start = now();
@@ -98,7 +97,7 @@ pub(crate) fn time<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<(T, To
     Ok((done, took))
 }
 
-/// Time outside and inside the kernel, of this thread or of its children that have ended.
+/// Time outside and inside the kernel, of this process or of its children that have ended.
 fn used_by(whom: libc::c_int) -> [Duration; 2] {
     // SAFETY: all of its members are numbers, for which zero is a value.
     let mut usage: libc::rusage = unsafe { core::mem::zeroed() };
