@@ -65,10 +65,14 @@ impl StaleFlows {
         for key in &gone {
             self.set_due(key.family, true);
         }
-        let replaced = put.iter().map(|(key, _)| *key);
-        for key in gone.iter().chain(replaced) {
+        for key in &gone {
             if let Some(plan) = self.served.remove(key) {
-                self.abandon(&plan.spec);
+                self.abandon(&plan.spec, &Arc::from([]));
+            }
+        }
+        for (key, plan) in &put {
+            if let Some(known) = self.served.remove(*key) {
+                self.abandon(&known.spec, &endpoints(&plan.spec));
             }
         }
         for (key, plan) in put {
@@ -85,17 +89,16 @@ impl StaleFlows {
         }
     }
 
-    fn abandon(&mut self, spec: &ServiceSpec) {
+    /// Frontends are no more; what came by them to endpoints that their Service still has goes on.
+    fn abandon(&mut self, spec: &ServiceSpec, still: &Arc<[SocketAddr]>) {
         for frontend in frontends(spec) {
-            self.endpoints.insert(frontend, Arc::from([]));
+            self.endpoints.insert(frontend, Arc::clone(still));
             self.abandoned.insert(frontend);
         }
     }
 
     fn serve(&mut self, spec: &ServiceSpec) {
-        let endpoints = spec.endpoints.iter();
-        let endpoints = endpoints.map(|endpoint| SocketAddr::new(endpoint.address, endpoint.port));
-        let endpoints: Arc<[SocketAddr]> = endpoints.collect();
+        let endpoints = endpoints(spec);
         for frontend in frontends(spec) {
             self.endpoints.insert(frontend, Arc::clone(&endpoints));
             self.abandoned.remove(&frontend);
@@ -148,6 +151,12 @@ fn only_grows(before: &ServiceSpec, after: &ServiceSpec) -> bool {
                 .iter()
                 .any(|other| served(&one) == served(&other))
         })
+}
+
+fn endpoints(spec: &ServiceSpec) -> Arc<[SocketAddr]> {
+    let endpoints = spec.endpoints.iter();
+    let endpoints = endpoints.map(|endpoint| SocketAddr::new(endpoint.address, endpoint.port));
+    endpoints.collect()
 }
 
 fn frontends(spec: &ServiceSpec) -> impl Iterator<Item = SocketAddr> {
@@ -306,6 +315,18 @@ mod tests {
         assert!(stale.is_stale(&flow(DNS, POD)) && !stale.is_stale(&flow(DNS, other)));
         stale.deleted(Family::Ipv4);
         assert!(stale.is_stale(&flow(DNS, POD)) && !stale.is_stale(&flow(DNS, other)));
+    }
+
+    #[test]
+    fn what_came_by_a_closed_door_goes_on_to_endpoints_that_the_service_still_has() {
+        let (node_port, other) = ("192.0.2.1:30053", "10.244.1.6:5353");
+        let mut stale = after(vec![put("dns", Protocol::Udp, &[DNS, node_port], &[POD, other])]);
+        stale.deleted(Family::Ipv4);
+        let closed = put("dns", Protocol::Udp, &[DNS], &[POD]);
+        follow(&mut stale, false, vec![closed]);
+        assert!(stale.is_due(Family::Ipv4));
+        assert!(!stale.is_stale(&flow(node_port, POD)));
+        assert!(stale.is_stale(&flow(node_port, other)));
     }
 
     #[test]
