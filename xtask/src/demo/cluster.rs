@@ -322,7 +322,9 @@ fn outer_network(outside: &Namespace, router: &Namespace) -> Result<()> {
         // Of several next hops, the connection chooses, not the address alone.
         "net.ipv4.fib_multipath_hash_policy=1",
     ])?;
-    router.ip("link add lan type bridge\n\
+    // An address of its own: a bridge without one takes its lowest port's, and another when an appliance leaves, while
+    // the nodes still send to the first.
+    router.ip("link add lan address 02:00:00:00:10:01 type bridge\n\
          addr add 203.0.113.1/24 dev outer\n\
          addr add 2001:db8:203::1/64 dev outer nodad\n\
          addr add 192.168.10.1/24 dev lan\n\
