@@ -472,3 +472,80 @@ fn comment(key: &PortKey) -> Arc<str> {
     text.truncate(text.floor_char_boundary(Element::COMMENT_MAX));
     text.into()
 }
+
+/// What is left of a range without some of its addresses, which are in order.
+pub(super) fn without(
+    (mut first, last): (IpAddr, IpAddr),
+    holes: &[IpAddr],
+) -> Vec<(IpAddr, IpAddr)> {
+    let mut left = Vec::new();
+    let within = holes.iter().filter(|hole| (first..=last).contains(*hole));
+    for hole in within.copied().collect::<Vec<IpAddr>>() {
+        if first < hole {
+            left.push((first, moved(hole, -1)));
+        }
+        if hole == last {
+            return left;
+        }
+        first = moved(hole, 1);
+    }
+    left.push((first, last));
+    left
+}
+
+/// An address so many further on.
+fn moved(address: IpAddr, by: i8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits().wrapping_add_signed(by.into())).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits().wrapping_add_signed(by.into())).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    #[test]
+    fn a_range_is_left_without_its_holes() {
+        for (range, holes, left) in [
+            ("10.0.0.0-10.0.0.255", "", "10.0.0.0-10.0.0.255"),
+            (
+                "10.0.0.0-10.0.0.9",
+                "10.0.0.4",
+                "10.0.0.0-10.0.0.3 10.0.0.5-10.0.0.9",
+            ),
+            (
+                "10.0.0.0-10.0.0.9",
+                "10.0.0.0 10.0.0.1 10.0.0.9",
+                "10.0.0.2-10.0.0.8",
+            ),
+            ("10.0.0.7-10.0.0.7", "10.0.0.7", ""),
+            (
+                "10.0.0.7-10.0.0.8",
+                "10.0.0.6 10.0.0.9 fd00::1",
+                "10.0.0.7-10.0.0.8",
+            ),
+            (
+                "0.0.0.0-255.255.255.255",
+                "0.0.0.0 255.255.255.255",
+                "0.0.0.1-255.255.255.254",
+            ),
+            (
+                "fd00::-fd00::ffff",
+                "fd00::1:0 fd00::ff",
+                "fd00::-fd00::fe fd00::100-fd00::ffff",
+            ),
+        ] {
+            let (first, last) = range.split_once('-').unwrap();
+            let holes = holes.split_whitespace();
+            let holes: Vec<IpAddr> = holes.map(|hole| hole.parse().unwrap()).collect();
+            let found = without((first.parse().unwrap(), last.parse().unwrap()), &holes);
+            let found: Vec<_> = found
+                .iter()
+                .map(|(first, last)| format!("{first}-{last}"))
+                .collect();
+            assert_eq!(found.join(" "), left, "{range}");
+        }
+    }
+}

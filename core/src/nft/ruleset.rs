@@ -5,7 +5,7 @@ use super::diff::{Difference, differences, order, sort};
 use super::edits::{Edits, Owned};
 use super::former::Formers;
 use super::numbers::Numbers;
-use super::port::{Port, concession, ends, merged};
+use super::port::{Port, concession, ends, merged, without};
 use super::{Bytes, Element, Operation, Set, Ticket};
 use crate::model::Rejection;
 use crate::net::{Family, Prefix};
@@ -315,12 +315,17 @@ impl Ruleset {
             (Set::Direct, direct),
             (Set::ServiceRanges, own(&node.service_prefixes)),
         ] {
-            elements.extend(prefixes.into_iter().map(|prefix| {
-                let (first, last) = ends(prefix);
-                Element {
-                    end: Some(Bytes::new().address(last)),
-                    ..Element::new(set, Bytes::new().address(first))
-                }
+            // Other proxies' addresses are not ours to drop.
+            let holes = if set == Set::ServiceRanges {
+                node.foreign_addresses.as_slice()
+            } else {
+                &[]
+            };
+            let ranges = prefixes.into_iter().map(ends);
+            let ranges = ranges.flat_map(|range| without(range, holes));
+            elements.extend(ranges.map(|(first, last)| Element {
+                end: Some(Bytes::new().address(last)),
+                ..Element::new(set, Bytes::new().address(first))
             }));
         }
         sort(&mut elements);

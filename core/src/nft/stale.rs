@@ -320,7 +320,12 @@ mod tests {
     #[test]
     fn what_came_by_a_closed_door_goes_on_to_endpoints_that_the_service_still_has() {
         let (node_port, other) = ("192.0.2.1:30053", "10.244.1.6:5353");
-        let mut stale = after(vec![put("dns", Protocol::Udp, &[DNS, node_port], &[POD, other])]);
+        let mut stale = after(vec![put(
+            "dns",
+            Protocol::Udp,
+            &[DNS, node_port],
+            &[POD, other],
+        )]);
         stale.deleted(Family::Ipv4);
         let closed = put("dns", Protocol::Udp, &[DNS], &[POD]);
         follow(&mut stale, false, vec![closed]);
