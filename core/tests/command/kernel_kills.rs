@@ -52,11 +52,11 @@ fn within(namespace: &str, words: &[&str]) -> String {
 }
 
 /// A namespace that goes with its name.
-struct Namespace(String);
+pub(super) struct Namespace(String);
 
 impl Namespace {
-    fn new() -> Option<Self> {
-        let name = format!("ptl-kills-{}", std::process::id());
+    pub(super) fn new(purpose: &str) -> Option<Self> {
+        let name = format!("ptl-{purpose}-{}", std::process::id());
         let made = Command::new("ip").args(["netns", "add", &name]).output();
         made.is_ok_and(|output| output.status.success())
             .then_some(Self(name))
@@ -158,7 +158,7 @@ fn until_served(namespace: &str, files: &Files, generation: u8) -> Duration {
 
 #[test]
 fn a_killed_process_leaves_tables_that_serve_or_none_and_the_next_one_completes_them() {
-    let Some(namespace) = Namespace::new() else {
+    let Some(namespace) = Namespace::new("kills") else {
         eprintln!("SKIPPED: no network namespace (ip netns add)");
         return;
     };

@@ -109,7 +109,8 @@ pub(crate) fn run(
         let rare = |tally: &Tally| {
             tally.failure.is_none() && tally.wanted.len() > 1 && tally.connections < tally.floor()
         };
-        if seed >= 4096 || !tallies.iter().any(|tally| unsettled(tally) || rare(tally)) {
+        let mut tried = tallies.iter().filter(|tally| tally.skipped.is_none());
+        if seed >= 4096 || !tried.any(|tally| unsettled(tally) || rare(tally)) {
             break;
         }
     }
@@ -335,8 +336,12 @@ fn hidden(state: &State, flow: &Flow) -> Option<String> {
     if let Some(reason) = state.rig.hides(ends.into_iter()) {
         return Some(reason.to_owned());
     }
-    if state.rig.has_own_clock() && flow.iface.is_some() {
-        return Some("the kernel gets every packet from one device".to_owned());
+    if state.rig.has_own_clock() && (flow.iface.is_some() || state.rig.tells_by_interface()) {
+        return Some("nftables tells pods by their addresses only".to_owned());
+    }
+    let nowhere = flow.src.0.is_unspecified() || flow.dst.0.is_multicast();
+    if state.rig.has_own_clock() && nowhere {
+        return Some("the kernel routes otherwise from no address and to groups".to_owned());
     }
     let later = state.rig.has_own_clock() && flow.at.is_some_and(|at| at > 1.0);
     later.then(|| "the kernel's clock cannot be set".to_owned())

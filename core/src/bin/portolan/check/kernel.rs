@@ -8,9 +8,10 @@ use super::rig::Sent;
 use super::scalar::{Field, IpProtocol};
 use crate::CommandError;
 use core::net::IpAddr;
+use core::time::Duration;
 use portolan::dataplane::{Offload, Verdict, descriptor_flags};
 use portolan::driver::{self, Tun, TunOptions};
-use portolan::net::Family;
+use portolan::net::{Family, Instant};
 use portolan::nft::netlink::Socket;
 use portolan::nft::{Table, TableOptions};
 use portolan::node::Node;
@@ -21,13 +22,19 @@ use std::process::{Command, ExitCode};
 /// Says to the command that it runs in a namespace made for it.
 const WITHIN: &str = "PORTOLAN_CHECK_NAMESPACE";
 const DEVICE: &str = "ptl0";
+/// As long as the tables keep what they condemned.
+const GRACE: Duration = Duration::from_secs(1);
+/// Longer than that and than the tables wait until they read the kernel's flows again.
+const STEP: Duration = Duration::from_secs(3);
 
-const SETTINGS: [(&str, &str); 14] = [
+const SETTINGS: [(&str, &str); 15] = [
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv6/conf/all/forwarding", "1"),
     ("net/ipv6/conf/all/accept_dad", "0"),
     ("net/ipv6/conf/default/accept_dad", "0"),
     ("net/ipv6/conf/default/router_solicitations", "0"),
+    // A node has the addresses that its case gives it, and no link-local one that it could masquerade to.
+    ("net/ipv6/conf/default/addr_gen_mode", "1"),
     // The node's own connections begin at the device, too.
     ("net/ipv4/conf/all/accept_local", "1"),
     ("net/ipv4/conf/all/rp_filter", "0"),
@@ -64,6 +71,10 @@ pub(crate) struct Kernel {
     table: Table,
     socket: Socket,
     addresses: Vec<IpAddr>,
+    /// The tables' clock, which goes on from step to step so that nothing waits.
+    now: Instant,
+    /// Has the case no step yet?
+    fresh: bool,
 }
 
 impl Kernel {
@@ -81,34 +92,23 @@ impl Kernel {
         let queue = tun.descriptors().next().ok_or("the TUN has no queue")?;
         let file = File::from(queue.try_clone_to_owned()?);
         ip(&["link", "set", "lo", "up"])?;
+        // Nobody masquerades to this.
+        ip(&["addr", "del", "::1/128", "dev", "lo"])?;
         Ok(Self {
             _tun: tun,
             file,
             table: Table::open(TableOptions::default())?,
             socket: Socket::open()?,
             addresses: Vec::new(),
+            now: driver::now(),
+            fresh: true,
         })
     }
 
-    /// Begins anew: a node with these addresses, and nothing remembered.
-    pub(crate) fn begin(&mut self, addresses: &[IpAddr]) -> Result<(), CommandError> {
-        self.table.withdraw(driver::now())?;
-        if self.addresses != addresses {
-            ip(&["addr", "flush", "dev", DEVICE, "scope", "global"])?;
-            for address in addresses {
-                match address {
-                    IpAddr::V4(v4) => ip(&["addr", "add", &format!("{v4}/32"), "dev", DEVICE])?,
-                    IpAddr::V6(v6) => {
-                        ip(&["addr", "add", &format!("{v6}/128"), "dev", DEVICE, "nodad"])?;
-                    }
-                }
-            }
-            // Routes go with the last address.
-            for family in ["-4", "-6"] {
-                ip(&[family, "route", "replace", "default", "dev", DEVICE])?;
-            }
-            self.addresses = addresses.to_vec();
-        }
+    /// Begins anew: nothing served, and nothing remembered.
+    pub(crate) fn begin(&mut self) -> Result<(), CommandError> {
+        self.fresh = true;
+        self.table.withdraw(self.now)?;
         for family in [Family::Ipv4, Family::Ipv6] {
             self.socket.forget_flows(family)?;
             self.table.forget_affinity(family)?;
@@ -117,16 +117,41 @@ impl Kernel {
         Ok(())
     }
 
-    /// Brings the tables to the node's plan.
+    /// Gives the node its addresses, and brings the tables to its plan.
     pub(crate) fn follow(&mut self, node: &Node) -> Result<(), CommandError> {
-        let now = driver::now();
-        self.table.sync(node, now)?;
-        self.table
-            .poll(now.after(core::time::Duration::from_secs(2)))?;
+        self.readdress(&node.config().addresses)?;
+        if !core::mem::take(&mut self.fresh) {
+            self.now = self.now.after(STEP);
+        }
+        self.table.sync(node, self.now)?;
+        self.table.poll(self.now.after(GRACE))?;
         match self.table.rejections().next() {
             Some(rejection) => Err(rejection.to_string().into()),
             None => Ok(()),
         }
+    }
+
+    fn readdress(&mut self, addresses: &[IpAddr]) -> Result<(), CommandError> {
+        if self.addresses == addresses {
+            return Ok(());
+        }
+        self.addresses.clear();
+        ip(&["addr", "flush", "dev", DEVICE, "scope", "global"])?;
+        // Loopback's are there already.
+        for address in addresses.iter().filter(|address| !address.is_loopback()) {
+            match address {
+                IpAddr::V4(v4) => ip(&["addr", "add", &format!("{v4}/32"), "dev", DEVICE])?,
+                IpAddr::V6(v6) => {
+                    ip(&["addr", "add", &format!("{v6}/128"), "dev", DEVICE, "nodad"])?;
+                }
+            }
+        }
+        // Routes go with the last address.
+        for family in ["-4", "-6"] {
+            ip(&[family, "route", "replace", "default", "dev", DEVICE])?;
+        }
+        self.addresses = addresses.to_vec();
+        Ok(())
     }
 
     /// Is the address the node's? What goes there does not come out of the device.

@@ -14,7 +14,7 @@ use portolan::dataplane::{
 use portolan::k8s;
 use portolan::model::{Kind, ObjectKey, ObjectRef, Rejection};
 use portolan::net::{Arrival, Instant, Protocol, Tuple};
-use portolan::node::Node;
+use portolan::node::{LocalDetector, Node};
 use portolan::service::TableLimits;
 use serde_json::Value;
 use std::rc::Rc;
@@ -160,8 +160,7 @@ impl Rig {
 
     /// From here on the kernel moves the packets.
     pub(crate) fn use_kernel(&mut self, kernel: &Rc<RefCell<Kernel>>) -> Result<(), String> {
-        let addresses = &self.serving.node().config().addresses;
-        let begun = kernel.borrow_mut().begin(addresses);
+        let begun = kernel.borrow_mut().begin();
         begun.map_err(|error| error.to_string())?;
         self.kernel = Some(Rc::clone(kernel));
         Ok(())
@@ -177,6 +176,15 @@ impl Rig {
     /// Does the kernel's clock, which cannot be set, decide?
     pub(crate) const fn has_own_clock(&self) -> bool {
         self.kernel.is_some()
+    }
+
+    /// Are pods told by the interface that their packets enter by?
+    pub(crate) fn tells_by_interface(&self) -> bool {
+        let detector = &self.serving.node().config().detect_local;
+        matches!(
+            detector,
+            LocalDetector::BridgeInterface(_) | LocalDetector::InterfaceNamePrefix(_)
+        )
     }
 
     /// Makes a change. What cannot be served is logged: a case may mean it.
