@@ -15,6 +15,8 @@ pub struct Bytes {
 impl Bytes {
     /// The longest key: address, protocol, port and another address of IPv6.
     pub const CAPACITY: usize = 40;
+    /// Bytes of an interface's name, the last one zero.
+    pub(super) const INTERFACE: usize = 16;
 
     /// No field yet.
     #[must_use]
@@ -74,6 +76,18 @@ impl Bytes {
         self.append(&slot.to_ne_bytes())
     }
 
+    /// With the name of an interface, of which there are at most fifteen bytes.
+    #[must_use]
+    pub fn interface(self, name: &str) -> Self {
+        self.append(&filled(name, 0))
+    }
+
+    /// With what is behind all names of interfaces that begin so, and before all others that come later.
+    #[must_use]
+    pub fn last_interface(self, prefix: &str) -> Self {
+        self.append(&filled(prefix, u8::MAX))
+    }
+
     /// All fields with their padding.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
@@ -88,6 +102,15 @@ impl Bytes {
             fields,
         }
     }
+}
+
+/// A name, and `fill` behind it.
+fn filled(name: &str, fill: u8) -> [u8; Bytes::INTERFACE] {
+    let mut field = [fill; Bytes::INTERFACE];
+    for (byte, of_name) in field.iter_mut().zip(name.bytes()) {
+        *byte = of_name;
+    }
+    field
 }
 
 impl Default for Bytes {
@@ -114,17 +137,17 @@ pub struct Written {
 
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // An address is as long as the other fields leave room for.
-        let others = self.fields.iter().filter(|field| !field.is_address());
-        let addresses = self.fields.iter().filter(|field| field.is_address());
+        // An address or a name is as long as the other fields leave room for.
+        let others = self.fields.iter().filter(|field| !field.is_long());
+        let long = self.fields.iter().filter(|field| field.is_long());
         let left = self.bytes.as_slice().len() - others.count() * 4;
-        let width = left.checked_div(addresses.count()).unwrap_or(0);
+        let width = left.checked_div(long.count()).unwrap_or(0);
         let mut rest = self.bytes.as_slice();
         for (position, field) in self.fields.iter().enumerate() {
             if position > 0 {
                 f.write_str(" . ")?;
             }
-            let len = if field.is_address() { width } else { 4 };
+            let len = if field.is_long() { width } else { 4 };
             let Some((bytes, after)) = rest.split_at_checked(len) else {
                 return f.write_str("?");
             };

@@ -105,7 +105,7 @@ impl Edits {
                     leading.extend([Operation::Delete(before), Operation::Add(after)].map(owned));
                 }
                 Difference::Gone(element) => {
-                    let node = matches!(element.set, Set::Pods | Set::Direct | Set::ServiceRanges);
+                    let node = is_the_nodes(element.set);
                     if node || at_once && element.set == Set::Allowed {
                         room.push(owned(Operation::Delete(element)));
                     } else if at_once || matches!(element.set, Set::Services | Set::Guarded) {
@@ -164,6 +164,14 @@ impl Edits {
         merged.extend(rest.map(|(edit, _)| edit));
         merged
     }
+}
+
+/// Does it say what the node is like?
+const fn is_the_nodes(set: Set) -> bool {
+    matches!(
+        set,
+        Set::Pods | Set::PodInterfaces | Set::Direct | Set::ServiceRanges
+    )
 }
 
 /// Does it lead packets to what other sets hold?

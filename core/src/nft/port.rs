@@ -201,14 +201,6 @@ impl Port {
             })
     }
 
-    /// The addresses whose hairpins are masqueraded.
-    pub(super) fn hairpins(&self) -> Vec<IpAddr> {
-        let mut addresses: Vec<IpAddr> = self.slots.iter().flatten().map(SocketAddr::ip).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses
-    }
-
     /// Its ClusterIPs.
     pub(super) fn cluster_ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let own = self.spec.frontends.iter();

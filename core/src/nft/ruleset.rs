@@ -10,7 +10,7 @@ use super::{Bytes, Element, Operation, Set, Ticket};
 use crate::model::Rejection;
 use crate::net::{Family, Prefix};
 use crate::plan::{Change, Changes, PortKey};
-use crate::service::{NodeSpec, ServiceSpec};
+use crate::service::{NodeSpec, PodInterface, ServiceSpec};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -26,8 +26,6 @@ pub(super) struct Ruleset {
     numbers: Numbers,
     /// How many ServicePorts have the address for a ClusterIP.
     cluster_ips: BTreeMap<IpAddr, u32>,
-    /// How many ServicePorts have an endpoint at the address.
-    hairpins: BTreeMap<IpAddr, u32>,
     /// Of each affinity timeout that has chains, its index.
     timeouts: BTreeMap<u32, u8>,
     node: Vec<Element>,
@@ -48,7 +46,6 @@ impl Ruleset {
             ports: BTreeMap::new(),
             numbers: Numbers::default(),
             cluster_ips: BTreeMap::new(),
-            hairpins: BTreeMap::new(),
             timeouts: BTreeMap::new(),
             // The first changes that a reader is given name the node.
             node: Vec::new(),
@@ -244,40 +241,24 @@ impl Ruleset {
         &self.timeouts
     }
 
-    /// Counts who shares an address; the first one adds the element, the last one condemns it.
+    /// Counts who shares a ClusterIP; the first one adds the element, the last one condemns it.
     fn count(&mut self, old: Option<&Port>, new: Option<&Port>, out: &mut Edits) {
-        let cluster_ips = |port: &Port| port.cluster_ips().collect::<Vec<IpAddr>>();
         let mut differences = Vec::new();
-        for (set, counts, old, new) in [
-            (
-                Set::ClusterIps,
-                &mut self.cluster_ips,
-                old.map(cluster_ips),
-                new.map(cluster_ips),
-            ),
-            (
-                Set::Hairpins,
-                &mut self.hairpins,
-                old.map(Port::hairpins),
-                new.map(Port::hairpins),
-            ),
-        ] {
-            for address in new.into_iter().flatten() {
-                let count = counts.entry(address).or_default();
-                *count = count.saturating_add(1);
-                if *count == 1 {
-                    differences.push(Difference::Added(shared(set, address)));
-                }
+        for address in new.into_iter().flat_map(Port::cluster_ips) {
+            let count = self.cluster_ips.entry(address).or_default();
+            *count = count.saturating_add(1);
+            if *count == 1 {
+                differences.push(Difference::Added(cluster_ip(address)));
             }
-            for address in old.into_iter().flatten() {
-                let Some(count) = counts.get_mut(&address) else {
-                    continue;
-                };
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    counts.remove(&address);
-                    differences.push(Difference::Gone(shared(set, address)));
-                }
+        }
+        for address in old.into_iter().flat_map(Port::cluster_ips) {
+            let Some(count) = self.cluster_ips.get_mut(&address) else {
+                continue;
+            };
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.cluster_ips.remove(&address);
+                differences.push(Difference::Gone(cluster_ip(address)));
             }
         }
         out.extend(differences, None, |_| false);
@@ -299,17 +280,18 @@ impl Ruleset {
             merged(&own)
         };
         let pods = own(&node.pod_prefixes);
-        self.detects_pods = !pods.is_empty();
+        let interface = node.pod_interface.as_ref();
+        self.detects_pods = !pods.is_empty() || interface.is_some();
         let everybody = match self.family {
             Family::Ipv4 => Prefix::new(Ipv4Addr::UNSPECIFIED.into(), 0),
             Family::Ipv6 => Prefix::new(Ipv6Addr::UNSPECIFIED.into(), 0),
         };
-        let direct = if pods.is_empty() {
-            everybody.into_iter().collect()
-        } else {
+        let direct = if self.detects_pods {
             pods.clone()
+        } else {
+            everybody.into_iter().collect()
         };
-        let mut elements = Vec::new();
+        let mut elements: Vec<Element> = interface.and_then(pod_interface).into_iter().collect();
         for (set, prefixes) in [
             (Set::Pods, pods),
             (Set::Direct, direct),
@@ -373,18 +355,9 @@ impl Ruleset {
                     .map(|element| (element, Some(Arc::clone(key)))),
             );
         }
-        let cluster_ips = self
-            .cluster_ips
-            .keys()
-            .map(|ip| shared(Set::ClusterIps, *ip));
-        let hairpins = self.hairpins.keys().map(|ip| shared(Set::Hairpins, *ip));
-        let node = self.node.iter().cloned();
-        all.extend(
-            cluster_ips
-                .chain(hairpins)
-                .chain(node)
-                .map(|element| (element, None)),
-        );
+        let cluster_ips = self.cluster_ips.keys().map(|ip| cluster_ip(*ip));
+        let shared = cluster_ips.chain(self.node.iter().cloned());
+        all.extend(shared.map(|element| (element, None)));
         all.sort_unstable_by(|(one, _), (other, _)| order(one, other));
         all
     }
@@ -438,11 +411,20 @@ fn about(key: &PortKey, rule: String) -> Rejection {
 }
 
 /// An element that several ServicePorts may need.
-fn shared(set: Set, address: IpAddr) -> Element {
-    let key = Bytes::new().address(address);
-    if set == Set::Hairpins {
-        Element::new(set, key.address(address))
-    } else {
-        Element::new(set, key)
-    }
+fn cluster_ip(address: IpAddr) -> Element {
+    Element::new(Set::ClusterIps, Bytes::new().address(address))
+}
+
+/// The names that pods' interfaces have, as a range. No interface has a longer name, and `nft` cannot write quotes.
+fn pod_interface(interface: &PodInterface) -> Option<Element> {
+    let (name, last) = match interface {
+        PodInterface::Bridge(name) => (name, Bytes::new().interface(name)),
+        PodInterface::NamePrefix(prefix) => (prefix, Bytes::new().last_interface(prefix)),
+    };
+    let lengths = 1..Bytes::INTERFACE;
+    let usable = lengths.contains(&name.len()) && !name.contains(['"', '\0']);
+    usable.then(|| Element {
+        end: Some(last),
+        ..Element::new(Set::PodInterfaces, Bytes::new().interface(name))
+    })
 }

@@ -28,14 +28,14 @@ pub enum Set {
     Masqueraded,
     /// address . protocol . port of frontends of which only the node's own connections are masqueraded.
     NodeMasqueraded,
-    /// address . address of endpoints, twice the same: an endpoint that reaches itself is masqueraded.
-    Hairpins,
     /// address . protocol . port of frontends with source ranges.
     Guarded,
     /// address . protocol . port . source addresses that may reach a guarded frontend.
     Allowed,
     /// Prefixes of pods.
     Pods,
+    /// Interfaces that pods send by, or how their names begin.
+    PodInterfaces,
     /// Prefixes of senders that are not masqueraded towards ClusterIPs: pods, or all if nobody can tell.
     Direct,
     /// The ServiceCIDRs: addresses in them that no Service has are dropped.
@@ -53,6 +53,8 @@ pub enum Field {
     Port,
     /// A number that `numgen` draws.
     Slot,
+    /// The name of an interface.
+    Interface,
 }
 
 impl Set {
@@ -67,10 +69,10 @@ impl Set {
         Self::ClusterIps,
         Self::Masqueraded,
         Self::NodeMasqueraded,
-        Self::Hairpins,
         Self::Guarded,
         Self::Allowed,
         Self::Pods,
+        Self::PodInterfaces,
         Self::Direct,
         Self::ServiceRanges,
     ];
@@ -88,10 +90,10 @@ impl Set {
             Self::ClusterIps => "cluster-ips",
             Self::Masqueraded => "masqueraded",
             Self::NodeMasqueraded => "node-masqueraded",
-            Self::Hairpins => "hairpins",
             Self::Guarded => "guarded",
             Self::Allowed => "allowed",
             Self::Pods => "pods",
+            Self::PodInterfaces => "pod-interfaces",
             Self::Direct => "direct",
             Self::ServiceRanges => "service-ranges",
         }
@@ -110,10 +112,10 @@ impl Set {
             Self::ClusterIps => "ClusterIPs: other ports of them are rejected",
             Self::Masqueraded => "frontends that masquerade everybody",
             Self::NodeMasqueraded => "frontends that masquerade the node's own connections",
-            Self::Hairpins => "endpoints that reach themselves: masqueraded",
             Self::Guarded => "frontends with source ranges",
             Self::Allowed => "frontend . source addresses that may reach it",
             Self::Pods => "pods",
+            Self::PodInterfaces => "interfaces that pods send by",
             Self::Direct => "senders that ClusterIPs do not masquerade",
             Self::ServiceRanges => "ServiceCIDRs: addresses that no Service has are dropped",
         }
@@ -128,7 +130,7 @@ impl Set {
     /// The fields of its keys.
     #[must_use]
     pub const fn key(self) -> &'static [Field] {
-        use Field::{Address, Port, Protocol, Slot};
+        use Field::{Address, Interface, Port, Protocol, Slot};
         match self {
             Self::Services
             | Self::WithoutEndpoints
@@ -136,7 +138,6 @@ impl Set {
             | Self::NodeMasqueraded
             | Self::Guarded => &[Address, Protocol, Port],
             Self::Slots | Self::StickySlots => &[Address, Slot],
-            Self::Hairpins => &[Address, Address],
             Self::Allowed => &[Address, Protocol, Port, Address],
             Self::Tickets
             | Self::StickyEndpoints
@@ -144,6 +145,7 @@ impl Set {
             | Self::Pods
             | Self::Direct
             | Self::ServiceRanges => &[Address],
+            Self::PodInterfaces => &[Interface],
         }
     }
 
@@ -158,10 +160,10 @@ impl Set {
             | Self::ClusterIps
             | Self::Masqueraded
             | Self::NodeMasqueraded
-            | Self::Hairpins
             | Self::Guarded
             | Self::Allowed
             | Self::Pods
+            | Self::PodInterfaces
             | Self::Direct
             | Self::ServiceRanges => &[],
         }
@@ -180,7 +182,7 @@ impl Set {
     pub const fn has_ranges(self) -> bool {
         matches!(
             self,
-            Self::Allowed | Self::Pods | Self::Direct | Self::ServiceRanges
+            Self::Allowed | Self::Pods | Self::PodInterfaces | Self::Direct | Self::ServiceRanges
         )
     }
 }
@@ -192,8 +194,9 @@ impl fmt::Display for Set {
 }
 
 impl Field {
-    pub(super) const fn is_address(self) -> bool {
-        matches!(self, Self::Address)
+    /// Does it take more than four bytes, or may it?
+    pub(super) const fn is_long(self) -> bool {
+        matches!(self, Self::Address | Self::Interface)
     }
 
     /// Writes one field, without its padding, as nft does.
@@ -213,7 +216,23 @@ impl Field {
             },
             Self::Port => write!(f, "{}", u16::from_be_bytes([first, second])),
             Self::Slot => write!(f, "{}", u32::from_ne_bytes(four)),
+            Self::Interface => write_interface(bytes, f),
         }
+    }
+}
+
+/// A name ends with a zero; the last one that begins so goes on with bytes that no name has.
+fn write_interface(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut chunks = bytes.utf8_chunks();
+    let name = chunks.next().map_or("", |chunk| chunk.valid());
+    let (name, prefix) = match name.split_once('\0') {
+        Some((name, _)) => (name, false),
+        None => (name, true),
+    };
+    match (prefix, name.strip_suffix('*')) {
+        (true, _) => write!(f, "\"{name}*\""),
+        (false, Some(name)) => write!(f, "\"{name}\\*\""),
+        (false, None) => write!(f, "\"{name}\""),
     }
 }
 

@@ -81,6 +81,22 @@ impl Skeleton<'_> {
         }
     }
 
+    /// Is the source the destination? A rule cannot compare one field with another, but each byte of both with a set of
+    /// all bytes that are twice the same. The last bytes differ most, and what differs ends the rule.
+    fn sends_to_itself(&self) -> String {
+        let (source, bytes) = match self.family {
+            Family::Ipv4 => (96, 4),
+            Family::Ipv6 => (64, 16),
+        };
+        let destination = source + 8 * bytes;
+        let byte = |byte: u32| {
+            let [source, destination] = [source, destination].map(|at| at + 8 * byte);
+            format!("@nh,{source},8 . @nh,{destination},8 @twice")
+        };
+        let all: Vec<String> = (0..bytes).rev().map(byte).collect();
+        all.join(" ")
+    }
+
     /// How a set's keys and data are declared. A number that is drawn has no type that nft could name.
     fn declaration(&self, set: Set) -> String {
         let drawn = set.key().contains(&Field::Slot);
@@ -93,6 +109,7 @@ impl Skeleton<'_> {
                 (Field::Protocol, true) => "meta l4proto".into(),
                 (Field::Port, true) => "th dport".into(),
                 (Field::Slot, _) => "numgen random mod 2".into(),
+                (Field::Interface, _) => "ifname".into(),
             });
             words.collect::<Vec<String>>().join(" . ")
         };
@@ -218,6 +235,15 @@ impl Skeleton<'_> {
             let _ = writeln!(text, "{set} {{ {declaration}; comment \"{what}\"; }}");
         }
         text.push_str(&self.affinity());
+        let bytes = (0..=u8::MAX).map(|byte| format!("{byte} . {byte}"));
+        let bytes: Vec<String> = bytes.collect();
+        let _ = writeln!(
+            text,
+            "{}twice {{ typeof @nh,96,8 . @nh,128,8; size 256; comment \"each byte twice: what is the same\"; \
+             elements = {{ {} }}; }}",
+            self.add("set"),
+            bytes.join(", ")
+        );
     }
 
     /// The map that packets fill.
@@ -314,13 +340,15 @@ impl Skeleton<'_> {
         let kind = self.masked(Ticket::SET | Ticket::KIND | Ticket::SIZE);
         let number = self.masked(Ticket::NUMBER);
         let local = self.bits(Ticket::SET);
-        let (services, tickets, pods) = (Set::Services, Set::Tickets, Set::Pods);
+        let (services, tickets) = (Set::Services, Set::Tickets);
+        let (pods, interfaces) = (Set::Pods, Set::PodInterfaces);
         let services = format!(
             "  {ip} daddr set {ip} daddr . meta l4proto . th dport map @{services} goto kind\n"
         );
         let kinds = format!("  {kind} vmap @kinds\n  goto missed\n");
         let by_source = format!(
             "  {ip} saddr @{pods} goto cluster-set
+  iifname @{interfaces} goto cluster-set
   fib saddr type local goto cluster-set
   {ip} daddr set {number} | {local} map @{tickets} goto kind-of-set
   goto missed\n"
@@ -356,8 +384,9 @@ impl Skeleton<'_> {
     /// Asks what the connection was for before it was translated, so that no mark has to say it.
     fn masquerade(&self, text: &mut String) {
         let ip = self.ip();
-        let (hairpins, direct, cluster_ips) = (Set::Hairpins, Set::Direct, Set::ClusterIps);
-        let pods = Set::Pods;
+        let (direct, cluster_ips) = (Set::Direct, Set::ClusterIps);
+        let (pods, interfaces) = (Set::Pods, Set::PodInterfaces);
+        let itself = self.sends_to_itself();
         let mut by_frontend = String::new();
         for (set, what) in [
             (Set::Masqueraded, MASQUERADE),
@@ -374,13 +403,13 @@ impl Skeleton<'_> {
         text.push_str(&self.chain("source", "what is masqueraded, by what it was opened to"));
         let _ = write!(
             text,
-            "  {ip} saddr . {ip} daddr @{hairpins} {MASQUERADE}
-{by_frontend}  ct original {ip} daddr @{cluster_ips} {ip} saddr != @{direct} {MASQUERADE}\n}}\n"
+            "  {itself} {MASQUERADE}
+{by_frontend}  ct original {ip} daddr @{cluster_ips} iifname != @{interfaces} {ip} saddr != @{direct} {MASQUERADE}\n}}\n"
         );
         text.push_str(&self.chain("node-source", "only the node's own"));
         let _ = write!(
             text,
-            "  {ip} saddr @{pods} return\n  fib saddr type local {MASQUERADE}\n}}\n"
+            "  {ip} saddr @{pods} return\n  iifname @{interfaces} return\n  fib saddr type local {MASQUERADE}\n}}\n"
         );
     }
 

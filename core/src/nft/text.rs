@@ -1,6 +1,6 @@
 //! Elements as `nft` reads and writes them.
 
-use super::{Element, Operation, Transaction};
+use super::{Element, Operation, Set, Transaction};
 use crate::net::Family;
 use alloc::string::ToString;
 use core::fmt;
@@ -17,11 +17,17 @@ pub(super) const fn family_name(family: Family) -> &'static str {
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields = self.set.key();
-        write!(f, "{}", self.key.display(fields))?;
-        if let Some(end) = self.end.filter(|end| *end != self.key) {
-            // Only the last field of a range ranges.
-            let end = end.display(fields).to_string();
-            write!(f, "-{}", end.rsplit(' ').next().unwrap_or_default())?;
+        let end = self.end.filter(|end| *end != self.key);
+        match end.map(|end| end.display(fields)) {
+            // The last of all names that begin so says how they begin.
+            Some(end) if self.set == Set::PodInterfaces => write!(f, "{end}")?,
+            Some(end) => {
+                // Only the last field of a range ranges.
+                let end = end.to_string();
+                let end = end.rsplit(' ').next().unwrap_or_default();
+                write!(f, "{}-{end}", self.key.display(fields))?;
+            }
+            None => write!(f, "{}", self.key.display(fields))?,
         }
         if let Some(timeout) = self.timeout {
             write!(f, " timeout {}s", timeout.as_secs())?;

@@ -42,7 +42,7 @@ fn every_shape(family: Family) -> Vec<(Set, Vec<Element>)> {
     };
     let guarded = |last| frontend(1).address(address(family, last));
     let sctp = ip(1).protocol(132).port(30_053);
-    let hairpin = ip(8).address(address(family, 8));
+    let interface = |name| Bytes::new().interface(name);
     vec![
         (Set::Services, vec![services]),
         (Set::Slots, slots.into()),
@@ -53,7 +53,6 @@ fn every_shape(family: Family) -> Vec<(Set, Vec<Element>)> {
         (Set::StickyEndpoints, vec![fleeting]),
         (Set::ClusterIps, vec![Element::new(Set::ClusterIps, ip(1))]),
         (Set::Masqueraded, vec![Element::new(Set::Masqueraded, sctp)]),
-        (Set::Hairpins, vec![Element::new(Set::Hairpins, hairpin)]),
         (
             Set::Allowed,
             vec![
@@ -67,6 +66,17 @@ fn every_shape(family: Family) -> Vec<(Set, Vec<Element>)> {
                 range(Set::Pods, ip(16), ip(31)),
                 range(Set::Pods, ip(32), ip(47)),
                 Element::new(Set::Pods, ip(77)),
+            ],
+        ),
+        (
+            Set::PodInterfaces,
+            vec![
+                Element::new(Set::PodInterfaces, interface("cni0")),
+                range(
+                    Set::PodInterfaces,
+                    interface("veth"),
+                    Bytes::new().last_interface("veth"),
+                ),
             ],
         ),
     ]
@@ -108,13 +118,14 @@ fn what_is_sent_is_what_nft_lists() {
             ),
             ("set ip t cluster-ips", "elements = { 10.96.0.1 }"),
             ("set ip t masqueraded", "{ 10.96.0.1 . sctp . 30053 }"),
-            ("set ip t hairpins", "{ 10.96.0.8 . 10.96.0.8 }"),
             ("set ip t allowed", "10.96.0.1 . tcp . 80 . 10.96.0.0/28"),
             ("set ip t allowed", "10.96.0.1 . tcp . 80 . 10.96.0.77"),
             (
                 "set ip t pods",
                 "{ 10.96.0.16/28, 10.96.0.32/28, 10.96.0.77 }",
             ),
+            ("set ip t pod-interfaces", "\"cni0\""),
+            ("set ip t pod-interfaces", "\"veth*\""),
         ] {
             let text = listed(what);
             assert!(
@@ -138,10 +149,10 @@ fn what_nft_writes_is_what_is_read() {
                 add element ip t sticky-endpoints { 10.96.0.78 timeout 1h : 10.96.0.8 . 8080 }
                 add element ip t cluster-ips { 10.96.0.1 }
                 add element ip t masqueraded { 10.96.0.1 . sctp . 30053 }
-                add element ip t hairpins { 10.96.0.8 . 10.96.0.8 }
                 add element ip t allowed { 10.96.0.1 . tcp . 80 . 10.96.0.0/28,
                   10.96.0.1 . tcp . 80 . 10.96.0.77 }
-                add element ip t pods { 10.96.0.16/28, 10.96.0.32/28, 10.96.0.77 }",
+                add element ip t pods { 10.96.0.16/28, 10.96.0.32/28, 10.96.0.77 }
+                add element ip t pod-interfaces { cni0, \"veth*\" }",
             ),
             (
                 Family::Ipv6,
@@ -151,10 +162,10 @@ fn what_nft_writes_is_what_is_read() {
                 add element ip6 t sticky-endpoints { fd96::4e timeout 1h : fd96::8 . 8080 }
                 add element ip6 t cluster-ips { fd96::1 }
                 add element ip6 t masqueraded { fd96::1 . sctp . 30053 }
-                add element ip6 t hairpins { fd96::8 . fd96::8 }
                 add element ip6 t allowed { fd96::1 . tcp . 80 . fd96::/124,
                   fd96::1 . tcp . 80 . fd96::4d }
-                add element ip6 t pods { fd96::10/124, fd96::20/124, fd96::4d }",
+                add element ip6 t pods { fd96::10/124, fd96::20/124, fd96::4d }
+                add element ip6 t pod-interfaces { cni0, \"veth*\" }",
             ),
         ] {
             declare(family);

@@ -78,9 +78,9 @@ table FAMILY t {
   map sticky-endpoints { type ADDRESS : ADDRESS . inet_service; flags timeout; }
   set cluster-ips { type ADDRESS; }
   set masqueraded { type ADDRESS . inet_proto . inet_service; }
-  set hairpins { type ADDRESS . ADDRESS; }
   set allowed { type ADDRESS . inet_proto . inet_service . ADDRESS; flags interval; }
   set pods { type ADDRESS; flags interval; }
+  set pod-interfaces { type ifname; flags interval; }
 }
 ";
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use portolan::dataplane::{Config, Dataplane, Verdict};
 use portolan::model::{Kind, Object, ObjectKey, ObjectRef};
-use portolan::net::{Family, Instant, Protocol};
+use portolan::net::{Arrival, Family, Instant, Protocol};
 use portolan::nft::{Table, TableOptions};
 use portolan::node::{Feed, Node, NodeConfig};
 use portolan::packet::build;
@@ -68,8 +68,9 @@ impl Both {
             self.next_port + 1
         };
         let packet = flow.packet(self.next_port);
-        let expected = self.dataplane.explain(self.now, &packet);
-        let made = self.wire.send(&packet);
+        let dataplane = &self.dataplane;
+        let expected = dataplane.explain_from(self.now, &packet, flow.arrival);
+        let made = self.wire.send_by(flow.arrival, &packet);
         let context = || format!("{label}: {flow:?}: kernel {made:?}, userspace {expected:#?}");
         match (expected.verdict, made) {
             (Verdict::Pass, Made::Same) | (Verdict::Drop, Made::Nothing) => None,
@@ -112,11 +113,9 @@ impl Both {
                 == (flow.destination, flow.port, flow.protocol)
         });
         let spec = self.node.plan().node();
-        let class = if spec
-            .pod_prefixes
-            .iter()
-            .any(|pods| pods.contains(flow.source))
-        {
+        let by_interface = spec.pod_interface.is_some() && flow.arrival == Arrival::PodInterface;
+        let mut pods = spec.pod_prefixes.iter();
+        let class = if by_interface || pods.any(|pods| pods.contains(flow.source)) {
             SourceClass::Pod
         } else if spec.addresses.contains(&flow.source) {
             SourceClass::Node
@@ -131,6 +130,7 @@ impl Both {
 /// The first packet of a connection.
 #[derive(Debug, Clone, Copy)]
 struct Flow {
+    arrival: Arrival,
     protocol: Protocol,
     source: IpAddr,
     destination: IpAddr,
@@ -147,6 +147,7 @@ impl Flow {
             5 => generate::address(family, generate::NODE, 11 + random.below(2) as u8),
             _ => generate::address(family, generate::OUTSIDE, low),
         };
+        let arrival = random.of(&[Arrival::Elsewhere, Arrival::PodInterface]);
         // Mostly what is served; sometimes beside it.
         let frontends: Vec<_> = both
             .node
@@ -157,6 +158,7 @@ impl Flow {
         if !frontends.is_empty() && !random.once_in(6) {
             let (destination, port, protocol) = random.of(&frontends);
             return Self {
+                arrival,
                 protocol,
                 source,
                 destination,
@@ -169,6 +171,7 @@ impl Flow {
             generate::EXTERNAL,
         ]);
         Self {
+            arrival,
             protocol: random.of(&Protocol::ALL),
             source,
             destination: generate::address(family, range, random.below(20) as u8 + 1),

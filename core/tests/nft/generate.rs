@@ -9,6 +9,8 @@ use portolan::model::{
 use portolan::net::{Family, Prefix, Protocol};
 use portolan::node::{LocalDetector, NodeConfig, NodePortAddresses};
 
+use crate::kernel::PODS;
+
 /// Steele et al., SplitMix64.
 pub(crate) struct Random(pub(crate) u64);
 
@@ -81,9 +83,11 @@ pub(crate) fn node(random: &mut Random) -> NodeConfig {
         cluster_cidrs: families
             .map(|family| prefix(family, PODS_HERE, true))
             .into(),
-        detect_local: match random.below(5) {
+        detect_local: match random.below(7) {
             0 => LocalDetector::None,
             1 => LocalDetector::NodeCidr,
+            2 => LocalDetector::BridgeInterface(PODS.into()),
+            3 => LocalDetector::InterfaceNamePrefix("pod".into()),
             _ => LocalDetector::ClusterCidr,
         },
         masquerade_all: random.once_in(5),

@@ -1,14 +1,18 @@
 //! A kernel for one test: a thread in a network namespace of its own, forwarding between everybody through one TUN.
 //! What is written comes from outside or from pods; what the kernel made of it can be read when the write returns.
+//! A second TUN is only written to: what enters by it enters by a pod's interface.
 #![expect(unsafe_code, reason = "unshare, which std does not offer")]
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::net::UdpSocket;
 use std::process::Command;
 use std::thread;
 
 use portolan::driver::{Tun, TunOptions};
+use portolan::net::Arrival;
+use portolan::packet::build;
 
 /// Runs a test in a new network namespace, or says that it was skipped and why.
 pub(crate) fn in_namespace(name: &str, test: impl FnOnce() + Send) {
@@ -36,10 +40,14 @@ pub(crate) fn in_namespace(name: &str, test: impl FnOnce() + Send) {
     });
 }
 
-/// The namespace's only link.
+/// The name of the interface that pods send by, where they are told by it.
+pub(crate) const PODS: &str = "pods0";
+
+/// The namespace's links.
 pub(crate) struct Wire {
-    _tun: Tun,
+    _tuns: [Tun; 2],
     file: File,
+    pods: File,
 }
 
 /// What the kernel made of a packet.
@@ -82,14 +90,8 @@ impl Wire {
         for (name, value) in SYSCTLS {
             fs::write(format!("/proc/sys/{name}"), value).expect(name);
         }
-        let options = TunOptions {
-            offload: false,
-            up: true,
-            ..TunOptions::new("ptl0")
-        };
-        let tun = Tun::open(&options).expect("the TUN opens");
-        let descriptor = tun.descriptors().next().expect("a queue");
-        let file = File::from(descriptor.try_clone_to_owned().expect("a duplicate"));
+        let (tun, file) = open("ptl0");
+        let (tun_of_pods, pods) = open(PODS);
         ip("link set lo up");
         for address in addresses {
             match address {
@@ -99,7 +101,11 @@ impl Wire {
         }
         ip("route add default dev ptl0");
         ip("-6 route add default dev ptl0");
-        let mut wire = Self { _tun: tun, file };
+        let mut wire = Self {
+            _tuns: [tun, tun_of_pods],
+            file,
+            pods,
+        };
         // What the kernel says of itself when a link comes up.
         thread::sleep(core::time::Duration::from_millis(20));
         while wire.read().is_some() {}
@@ -120,7 +126,28 @@ impl Wire {
 
     /// Sends a packet through the kernel.
     pub(crate) fn send(&mut self, packet: &[u8]) -> Made {
-        self.file.write_all(packet).expect("the TUN takes it");
+        self.send_by(Arrival::Elsewhere, packet)
+    }
+
+    /// Sends a packet through the kernel that enters by one of the two.
+    pub(crate) fn send_by(&mut self, arrival: Arrival, packet: &[u8]) -> Made {
+        let mut link = match arrival {
+            Arrival::Elsewhere => &self.file,
+            Arrival::PodInterface => &self.pods,
+        };
+        link.write_all(packet).expect("the TUN takes it");
+        self.made_of(packet)
+    }
+
+    /// Sends a packet as a process of the node.
+    pub(crate) fn send_from_here(&mut self, from: SocketAddr, to: SocketAddr) -> Made {
+        let socket = UdpSocket::bind(from).expect("an address of the node");
+        let sent = socket.send_to(b"query", to);
+        assert_eq!(sent.expect("the kernel takes it"), 5);
+        self.made_of(&build::udp(from, to).payload(b"query").build())
+    }
+
+    fn made_of(&mut self, packet: &[u8]) -> Made {
         while let Some(out) = self.read() {
             if let Some(made) = judge(packet, &out) {
                 return made;
@@ -128,6 +155,18 @@ impl Wire {
         }
         Made::Nothing
     }
+}
+
+fn open(name: &str) -> (Tun, File) {
+    let options = TunOptions {
+        offload: false,
+        up: true,
+        ..TunOptions::new(name)
+    };
+    let tun = Tun::open(&options).expect("the TUN opens");
+    let descriptor = tun.descriptors().next().expect("a queue");
+    let file = File::from(descriptor.try_clone_to_owned().expect("a duplicate"));
+    (tun, file)
 }
 
 /// What `out` is to `packet`; `None` if it has nothing to do with it.

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod generate;
+mod interfaces;
 mod kernel;
 mod life;
 mod refusals;

@@ -62,6 +62,17 @@ impl Scene {
 
     /// `default/web-NUMBER`, port 80 at 10.96.HIGH.LOW and at a NodePort, with endpoints 10.244.0.N.
     pub(crate) fn put(&mut self, number: u16, endpoints: &[u8], affinity_seconds: Option<u32>) {
+        self.put_of(Protocol::Tcp, number, endpoints, affinity_seconds);
+    }
+
+    /// The same with another protocol.
+    pub(crate) fn put_of(
+        &mut self,
+        protocol: Protocol,
+        number: u16,
+        endpoints: &[u8],
+        affinity_seconds: Option<u32>,
+    ) {
         let [high, low] = number.to_be_bytes();
         let service = Service {
             key: ObjectKey::new("default", format!("web-{number}")),
@@ -83,7 +94,7 @@ impl Scene {
             weights: Default::default(),
             ports: vec![ServicePort {
                 name: "http".into(),
-                protocol: Protocol::Tcp,
+                protocol,
                 port: 80,
                 node_port: Some(30_000 + number % 1_000).filter(|_| number < 1_000),
             }],
@@ -108,7 +119,7 @@ impl Scene {
             weights: Default::default(),
             ports: vec![EndpointPort {
                 name: "http".into(),
-                protocol: Protocol::Tcp,
+                protocol,
                 port: 8080,
             }],
         };
