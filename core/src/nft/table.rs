@@ -366,7 +366,14 @@ impl Table {
         let table = &self.renderer.options().table;
         let Some(socket) = &mut self.socket else {
             let text = format!("{}", step.transaction.text(table));
-            let committed = self.nft.apply(&text);
+            let mut committed = self.nft.apply(&text);
+            if let Err(NftError::Refused(_)) = committed {
+                // `nft` names the line that the kernel refuses.
+                let operations = step.transaction.operations.iter();
+                let lines =
+                    operations.map(|one| format!("{}\n", one.line(step.transaction.family, table)));
+                committed = self.nft.apply(&lines.collect::<String>());
+            }
             return match committed {
                 Ok(()) => Ok(self.note(step.transaction.operations.len())),
                 Err(NftError::Refused(said)) => Ok(self.refused(step, line_of(&said), &said)),

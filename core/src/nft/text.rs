@@ -64,28 +64,41 @@ pub struct Line<'a> {
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, set) = command(self.operation);
         let (family, table) = (family_name(self.family), self.table);
-        match self.operation {
-            Operation::Add(element) => {
-                let set = element.set;
-                write!(f, "add element {family} {table} {set} {{ {element} }}")
-            }
-            Operation::Delete(element) => {
-                let set = element.set;
-                let name = Element {
-                    data: None,
-                    timeout: None,
-                    comment: None,
-                    ..element.clone()
-                };
-                write!(f, "delete element {family} {table} {set} {{ {name} }}")
-            }
+        write!(f, "{verb} element {family} {table} {set} {{ ")?;
+        write_element(self.operation, f)?;
+        f.write_str(" }")
+    }
+}
+
+/// What an operation does to which set.
+const fn command(operation: &Operation) -> (&'static str, Set) {
+    match operation {
+        Operation::Add(element) => ("add", element.set),
+        Operation::Delete(element) => ("delete", element.set),
+    }
+}
+
+/// The element, or only what names it.
+fn write_element(operation: &Operation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match operation {
+        Operation::Add(element) => write!(f, "{element}"),
+        Operation::Delete(element) => {
+            let name = Element {
+                data: None,
+                timeout: None,
+                comment: None,
+                ..element.clone()
+            };
+            write!(f, "{name}")
         }
     }
 }
 
 impl Transaction {
-    /// What `nft -f` does in one transaction: a line for each operation.
+    /// What `nft -f` does in one transaction: a command for neighbouring operations of one kind on one set, which it
+    /// reads in a fraction of the time that one for each takes.
     #[must_use]
     pub const fn text<'a>(&'a self, table: &'a str) -> TransactionText<'a> {
         TransactionText {
@@ -104,16 +117,31 @@ pub struct TransactionText<'a> {
 
 impl fmt::Display for TransactionText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (family, table) = (family_name(self.transaction.family), self.table);
         let operations = &self.transaction.operations;
-        operations
-            .iter()
-            .try_for_each(|one| writeln!(f, "{}", one.line(self.transaction.family, self.table)))
+        for alike in operations.chunk_by(|one, next| command(one) == command(next)) {
+            if let [alone] = alike {
+                writeln!(f, "{}", alone.line(self.transaction.family, table))?;
+                continue;
+            }
+            for (position, operation) in alike.iter().enumerate() {
+                if position == 0 {
+                    let (verb, set) = command(operation);
+                    write!(f, "{verb} element {family} {table} {set} {{\n  ")?;
+                } else {
+                    f.write_str(",\n  ")?;
+                }
+                write_element(operation, f)?;
+            }
+            f.write_str("\n}\n")?;
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Bytes, Set};
+    use super::super::Bytes;
     use super::*;
     use alloc::format;
     use alloc::vec;
@@ -130,23 +158,25 @@ mod tests {
             comment: Some("default/web".into()),
             ..Element::mapping(Set::Services, frontend, ticket)
         };
-        let allowed = Element {
-            end: Some(frontend.address(Ipv4Addr::new(10, 1, 0, 255))),
-            ..Element::new(Set::Allowed, frontend.address(Ipv4Addr::new(10, 1, 0, 0)))
+        let allowed = |net| Element {
+            end: Some(frontend.address(Ipv4Addr::new(10, 1, net, 255))),
+            ..Element::new(Set::Allowed, frontend.address(Ipv4Addr::new(10, 1, net, 0)))
         };
         let transaction = Transaction {
             family: Family::Ipv4,
             operations: vec![
                 Operation::Delete(service.clone()),
                 Operation::Add(service),
-                Operation::Add(allowed),
+                Operation::Add(allowed(0)),
+                Operation::Add(allowed(1)),
             ],
         };
         assert_eq!(
             format!("{}", transaction.text("t")),
             "delete element ip t services { 10.96.0.10 . tcp . 80 }\n\
              add element ip t services { 10.96.0.10 . tcp . 80 comment \"default/web\" : 0.0.16.0 }\n\
-             add element ip t allowed { 10.96.0.10 . tcp . 80 . 10.1.0.0-10.1.0.255 }\n"
+             add element ip t allowed {\n  10.96.0.10 . tcp . 80 . 10.1.0.0-10.1.0.255,\n  \
+             10.96.0.10 . tcp . 80 . 10.1.1.0-10.1.1.255\n}\n"
         );
     }
 }
