@@ -52,8 +52,8 @@ fn the_kernels_tables_hold_to_those_of_flows() {
     let (passed, others) = counts.split_once(" passed, 0 failed, ").expect("counts");
     let skipped = others.strip_suffix(" skipped").expect("counts");
     let [passed, skipped] = [passed, skipped].map(|count| count.parse::<u32>().expect("a count"));
-    // Some cannot be shown by packets of one device, or would have to be waited for.
-    assert!(passed >= 900 && skipped <= 200, "{counts}");
+    // Some end at the node itself, or would have to be waited for.
+    assert!(passed >= 1_000 && skipped <= 110, "{counts}");
 }
 
 #[test]

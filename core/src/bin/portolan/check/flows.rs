@@ -336,9 +336,6 @@ fn hidden(state: &State, flow: &Flow) -> Option<String> {
     if let Some(reason) = state.rig.hides(ends.into_iter()) {
         return Some(reason.to_owned());
     }
-    if state.rig.has_own_clock() && (flow.iface.is_some() || state.rig.tells_by_interface()) {
-        return Some("nftables tells pods by their addresses only".to_owned());
-    }
     let nowhere = flow.src.0.is_unspecified() || flow.dst.0.is_multicast();
     if state.rig.has_own_clock() && nowhere {
         return Some("the kernel routes otherwise from no address and to groups".to_owned());

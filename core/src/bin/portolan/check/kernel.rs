@@ -1,6 +1,6 @@
 //! The kernel as what moves a case's packets: a network namespace of the process's own that forwards everything
 //! through one TUN. What is written comes from pods, from outside or from the node; what the kernel made of it can be
-//! read when the write returns.
+//! read when the write returns. Where a case names the interface that a packet enters by, there is one of that name.
 
 use super::build::Built;
 use super::read::read;
@@ -15,6 +15,8 @@ use portolan::net::{Family, Instant};
 use portolan::nft::netlink::Socket;
 use portolan::nft::{Table, TableOptions};
 use portolan::node::Node;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Command, ExitCode};
@@ -63,11 +65,32 @@ pub(crate) fn elsewhere() -> Result<Option<ExitCode>, CommandError> {
     Ok(Some(ExitCode::from(code.unwrap_or(2))))
 }
 
+/// A TUN that is up.
+#[derive(Debug)]
+struct Device {
+    _tun: Tun,
+    file: File,
+}
+
+impl Device {
+    fn open(name: &str) -> Result<Self, CommandError> {
+        let tun = Tun::open(&TunOptions {
+            offload: false,
+            up: true,
+            ..TunOptions::new(name)
+        })?;
+        let queue = tun.descriptors().next().ok_or("the TUN has no queue")?;
+        let file = File::from(queue.try_clone_to_owned()?);
+        Ok(Self { _tun: tun, file })
+    }
+}
+
 /// The namespace, with the tables in it.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    _tun: Tun,
-    file: File,
+    device: Device,
+    /// Those that cases name, which nothing leaves by.
+    named: BTreeMap<String, Device>,
     table: Table,
     socket: Socket,
     addresses: Vec<IpAddr>,
@@ -84,19 +107,13 @@ impl Kernel {
             fs::write(format!("/proc/sys/{name}"), value)
                 .map_err(|error| format!("/proc/sys/{name}: {error}"))?;
         }
-        let tun = Tun::open(&TunOptions {
-            offload: false,
-            up: true,
-            ..TunOptions::new(DEVICE)
-        })?;
-        let queue = tun.descriptors().next().ok_or("the TUN has no queue")?;
-        let file = File::from(queue.try_clone_to_owned()?);
+        let device = Device::open(DEVICE)?;
         ip(&["link", "set", "lo", "up"])?;
         // Nobody masquerades to this.
         ip(&["addr", "del", "::1/128", "dev", "lo"])?;
         Ok(Self {
-            _tun: tun,
-            file,
+            device,
+            named: BTreeMap::new(),
             table: Table::open(TableOptions::default())?,
             socket: Socket::open()?,
             addresses: Vec::new(),
@@ -159,9 +176,19 @@ impl Kernel {
         self.addresses.contains(&address)
     }
 
+    fn device(&mut self, iface: Option<&str>) -> Result<&mut Device, CommandError> {
+        let Some(name) = iface.filter(|name| *name != DEVICE) else {
+            return Ok(&mut self.device);
+        };
+        match self.named.entry(name.to_owned()) {
+            Entry::Occupied(there) => Ok(there.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(Device::open(name)?)),
+        }
+    }
+
     fn read(&mut self) -> Result<Option<Vec<u8>>, CommandError> {
         let mut bytes = vec![0; 65_536];
-        match self.file.read(&mut bytes) {
+        match self.device.file.read(&mut bytes) {
             Ok(len) => {
                 bytes.truncate(len);
                 Ok(Some(bytes))
@@ -171,9 +198,13 @@ impl Kernel {
         }
     }
 
-    /// Sends one packet through the kernel.
-    pub(crate) fn send(&mut self, packet: &Built) -> Result<Sent, CommandError> {
-        self.file.write_all(&packet.bytes)?;
+    /// Sends one packet through the kernel that enters by the interface of that name.
+    pub(crate) fn send(
+        &mut self,
+        iface: Option<&str>,
+        packet: &Built,
+    ) -> Result<Sent, CommandError> {
+        self.device(iface)?.file.write_all(&packet.bytes)?;
         while let Some(mut out) = self.read()? {
             undo_hop(&mut out);
             if let Some(sent) = judge(&packet.bytes, out) {

@@ -14,7 +14,7 @@ use portolan::dataplane::{
 use portolan::k8s;
 use portolan::model::{Kind, ObjectKey, ObjectRef, Rejection};
 use portolan::net::{Arrival, Instant, Protocol, Tuple};
-use portolan::node::{LocalDetector, Node};
+use portolan::node::Node;
 use portolan::service::TableLimits;
 use serde_json::Value;
 use std::rc::Rc;
@@ -178,15 +178,6 @@ impl Rig {
         self.kernel.is_some()
     }
 
-    /// Are pods told by the interface that their packets enter by?
-    pub(crate) fn tells_by_interface(&self) -> bool {
-        let detector = &self.serving.node().config().detect_local;
-        matches!(
-            detector,
-            LocalDetector::BridgeInterface(_) | LocalDetector::InterfaceNamePrefix(_)
-        )
-    }
-
     /// Makes a change. What cannot be served is logged: a case may mean it.
     pub(crate) fn change(&mut self, change: &Change<'_>) {
         let mut delete = Vec::new();
@@ -241,10 +232,13 @@ impl Rig {
     /// Sends one packet that enters by an interface.
     pub(crate) fn send_by(&mut self, iface: Option<&str>, now: Instant, packet: &Built) -> Sent {
         if let Some(kernel) = &self.kernel {
-            return kernel.borrow_mut().send(packet).unwrap_or_else(|error| {
-                error!("{error}");
-                Sent::nothing()
-            });
+            return kernel
+                .borrow_mut()
+                .send(iface, packet)
+                .unwrap_or_else(|error| {
+                    error!("{error}");
+                    Sent::nothing()
+                });
         }
         if self.polled != Some(now) {
             self.serving.dataplane_mut().poll(now);
