@@ -64,6 +64,7 @@ func TestMain(m *testing.M) {
 type pod struct {
 	host
 	ipv4, ipv6 string
+	words      string // with which it answers
 }
 
 // cluster is one node, its pods, a client outside and an API server that the node reaches at its loopback.
@@ -86,7 +87,7 @@ func newCluster(t testing.TB) *cluster {
 	c.node.ip(t,
 		"link add uplink type veth peer name eth0 netns "+c.client.name,
 		"addr add "+nodeIPv4+"/24 dev uplink", "addr add "+nodeIPv6+"/64 dev uplink nodad", "link set uplink up",
-		"route add default via 192.168.66.10")
+		"route add default via 192.168.66.10", "route add default via fd00:66::10")
 	c.client.ip(t,
 		"addr add 192.168.66.10/24 dev eth0", "addr add fd00:66::10/64 dev eth0 nodad", "link set eth0 up",
 		"route add 203.0.113.0/24 via "+nodeIPv4)
@@ -114,7 +115,8 @@ func newCluster(t testing.TB) *cluster {
 // addPod adds a pod with a veth of its own and the same gateway as every pod (docs/routing.md).
 func (c *cluster) addPod(index int) {
 	c.t.Helper()
-	p := pod{newHost(c.t, fmt.Sprint("pod", index)), fmt.Sprint("10.244.1.", index+5), fmt.Sprint("fd00:244:0:1::", index+5)}
+	words := fmt.Sprint("pod", index)
+	p := pod{newHost(c.t, words), fmt.Sprint("10.244.1.", index+5), fmt.Sprint("fd00:244:0:1::", index+5), words}
 	veth := fmt.Sprint("veth", index)
 	c.node.ip(c.t,
 		"link add "+veth+" type veth peer name eth0 netns "+p.name,
@@ -123,7 +125,9 @@ func (c *cluster) addPod(index int) {
 	p.ip(c.t, "addr add "+p.ipv4+"/32 dev eth0", "link set eth0 up",
 		"route add 169.254.1.1 dev eth0 scope link", "route add default via 169.254.1.1")
 	p.ip6(c.t, "addr add "+p.ipv6+"/128 dev eth0 nodad", "route add default via fe80::1 dev eth0")
-	p.serve(c.t, 8080, fmt.Sprint("pod", index))
+	p.serve(c.t, 8080, p.words)
+	p.serveUDP(c.t, 8080, p.words)
+	p.serveSCTP(c.t, 8080, p.words)
 	c.pods = append(c.pods, p)
 }
 
@@ -238,21 +242,29 @@ func answers(from host, url, want string) func() bool {
 	return func() bool { return from.curl(url) == want }
 }
 
+// transports are the protocols that a Service's ports have, each at the same numbers.
+var transports = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
+
 // service is a Service of two families, of type LoadBalancer, with everything that makes doors.
 func service(name string, index int) *corev1.Service {
 	ipv4, ipv6 := fmt.Sprint("10.96.0.", index), fmt.Sprintf("fd00:96::%x", index)
-	return &corev1.Service{
+	made := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
 		Spec: corev1.ServiceSpec{
 			Type: corev1.ServiceTypeLoadBalancer, ClusterIP: ipv4, ClusterIPs: []string{ipv4, ipv6},
 			IPFamilies:     []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol},
 			IPFamilyPolicy: ptr.To(corev1.IPFamilyPolicyRequireDualStack),
-			Ports:          []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolTCP, NodePort: int32(30000 + index)}},
 		},
 		Status: corev1.ServiceStatus{LoadBalancer: corev1.LoadBalancerStatus{
 			Ingress: []corev1.LoadBalancerIngress{{IP: fmt.Sprint("203.0.113.", index)}},
 		}},
 	}
+	for _, transport := range transports {
+		made.Spec.Ports = append(made.Spec.Ports, corev1.ServicePort{
+			Name: strings.ToLower(string(transport)), Port: 80, Protocol: transport, NodePort: int32(30000 + index),
+		})
+	}
+	return made
 }
 
 // put makes the Service's endpoints these pods, in both families, as an endpoint controller would at this moment.
@@ -266,7 +278,11 @@ func (c *cluster) put(service string, pods ...pod) {
 				Annotations: map[string]string{corev1.EndpointsLastChangeTriggerTime: now},
 			},
 			AddressType: family,
-			Ports:       []discoveryv1.EndpointPort{{Port: ptr.To[int32](8080)}},
+		}
+		for _, transport := range transports {
+			slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{
+				Name: ptr.To(strings.ToLower(string(transport))), Protocol: &transport, Port: ptr.To[int32](8080),
+			})
 		}
 		for _, each := range pods {
 			address := each.ipv4

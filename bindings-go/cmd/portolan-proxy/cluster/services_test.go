@@ -92,6 +92,7 @@ func TestCurlReachesServicesThroughTheKernelAsKubeadmSetsItUp(t *testing.T) {
 	proxy := c.start()
 	c.ready()
 	c.doors(t)
+	c.otherTransports(t)
 	c.comeAndGo(t)
 	c.convergesAfterFaults(t)
 	// The tables' name and an address that no Service has, as neighbours and clients know them of kube-proxy.
@@ -147,6 +148,7 @@ func TestCurlReachesServicesThroughTheDataplaneInTheProcess(t *testing.T) {
 	c.ready()
 	c.divert(t)
 	c.doors(t)
+	c.otherTransports(t)
 	c.comeAndGo(t)
 	c.convergesAfterFaults(t)
 	if _, mode := c.node.get(metrics + "/proxyMode"); mode != "userspace" {
