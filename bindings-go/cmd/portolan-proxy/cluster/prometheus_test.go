@@ -5,12 +5,14 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -139,38 +141,59 @@ func TestProgrammingLatencyIsWhatAnOutsideClientMeasures(t *testing.T) {
 	c.put("web", c.pods[0])
 	c.start()
 	c.ready()
-	eventually(t, "served at first", c.opens)
+	eventually(t, "served at first", func() bool { return c.opens() == nil })
 	const sum, count = `kubeproxy_network_programming_duration_seconds_sum{ip_family="IPv4"}`,
 		`kubeproxy_network_programming_duration_seconds_count{ip_family="IPv4"}`
+	// told is what the metric says of the next change.
 	sumBefore, countBefore := c.metric(sum), c.metric(count)
+	told := func() time.Duration {
+		eventually(t, "the count", func() bool { return c.metric(count) == countBefore+1 })
+		now := c.metric(sum)
+		duration := time.Duration((now - sumBefore) * float64(time.Second))
+		sumBefore, countBefore = now, countBefore+1
+		return duration
+	}
 	const rounds = 20
-	var measured time.Duration
+	var late []time.Duration
 	for range rounds {
 		c.put("web")
-		eventually(t, "refused", func() bool { return !c.opens() })
-		begun := time.Now()
+		eventually(t, "refused", func() bool { return errors.Is(c.opens(), syscall.ECONNREFUSED) })
+		told()
+		// The change took effect after the last attempt that was refused began, and before the one that succeeded ended.
+		before := time.Now()
 		c.put("web", c.pods[0])
-		eventually(t, "served", c.opens)
-		measured += time.Since(begun)
+		after := time.Now()
+		least := time.Duration(0)
+		eventually(t, "served", func() bool {
+			begun := time.Since(after)
+			err := c.opens()
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				least = begun
+			}
+			return err == nil
+		})
+		most := time.Since(before)
+		says := told()
+		if says < least || says <= 0 {
+			t.Errorf("the metric says %v, and a client was refused after %v", says, least)
+		}
+		late = append(late, says-most)
 	}
-	eventually(t, "the counts", func() bool { return c.metric(count)-countBefore == 2*rounds })
-	told := time.Duration((c.metric(sum) - sumBefore) / (2 * rounds) * float64(time.Second))
-	seen := measured / rounds
-	t.Logf("told %v, seen from outside %v", told, seen)
-	// The client asks anew 20 ms after it was refused, and the first time before anything can have been done.
-	if told <= 0 || told > seen+10*time.Millisecond || seen > told+100*time.Millisecond {
-		t.Errorf("the metric says %v, a client measures %v", told, seen)
+	slices.Sort(late)
+	t.Logf("told later than seen: %v at the median, %v at most", late[rounds/2], late[rounds-1])
+	// The clock is read once more between the change's effect and the metric; a busy machine may pause there now and then.
+	if late[rounds/2] > 100*time.Millisecond {
+		t.Errorf("the metric says more than a client measures: %v", late)
 	}
 }
 
 // opens: does a connection from a pod to the Service open?
-func (c *cluster) opens() bool {
+func (c *cluster) opens() error {
 	ctx, cancel := background()
 	defer cancel()
 	connection, err := c.pods[1].dial(ctx, "tcp", "10.96.0.80:80")
-	if err != nil {
-		return false
+	if err == nil {
+		_ = connection.Close()
 	}
-	_ = connection.Close()
-	return true
+	return err
 }
