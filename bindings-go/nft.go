@@ -29,3 +29,14 @@ type NFTOptions struct {
 type NFTPriorities struct {
 	DNAT, Filter, SNAT int32
 }
+
+// NFTStats are what was done to the tables since they were opened.
+type NFTStats struct {
+	// Transactions that were committed, and their Operations.
+	Transactions, Operations uint64
+	// Repairs is how often tables were read and compared, at the start or because something had been different.
+	Repairs uint64
+	// FlowReadsIPv4 and FlowReadsIPv6 are how often the kernel's connections of a family were read, because UDP of endpoints
+	// that serve no more may have been there; StaleFlowsIPv4 and StaleFlowsIPv6 are those that it was made to forget.
+	FlowReadsIPv4, FlowReadsIPv6, StaleFlowsIPv4, StaleFlowsIPv6 uint64
+}

@@ -151,6 +151,24 @@ func (t *NFT) Rejections() (rejections []Rejection, err error) {
 	return rejections, err
 }
 
+// Stats reads the counts.
+func (t *NFT) Stats() (stats NFTStats, err error) {
+	err = t.handle.use(func(nft *C.portolan_nft) error {
+		var c C.portolan_nft_stats
+		c.struct_size = C.uint32_t(unsafe.Sizeof(c))
+		if err := check(C.portolan_nft_stats_read(nft, &c), nil); err != nil {
+			return err
+		}
+		stats = NFTStats{
+			Transactions: uint64(c.transactions), Operations: uint64(c.operations), Repairs: uint64(c.repairs),
+			FlowReadsIPv4: uint64(c.flow_reads_ipv4), FlowReadsIPv6: uint64(c.flow_reads_ipv6),
+			StaleFlowsIPv4: uint64(c.stale_flows_ipv4), StaleFlowsIPv6: uint64(c.stale_flows_ipv6),
+		}
+		return nil
+	})
+	return stats, err
+}
+
 // Delete deletes both tables and closes: no packet is translated any more.
 func (t *NFT) Delete() error {
 	h := t.handle

@@ -28,6 +28,9 @@ func (*Node) RenderNFT(NFTOptions) (string, error) { return "", ErrNoEngine }
 // Rejections returns ErrNoEngine.
 func (*NFT) Rejections() ([]Rejection, error) { return nil, ErrNoEngine }
 
+// Stats returns ErrNoEngine.
+func (*NFT) Stats() (NFTStats, error) { return NFTStats{}, ErrNoEngine }
+
 // Delete returns ErrNoEngine.
 func (*NFT) Delete() error { return ErrNoEngine }
 

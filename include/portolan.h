@@ -952,6 +952,30 @@ typedef struct {
 } portolan_nft_options;
 #endif
 
+#if defined(__linux__)
+/* What was done to the tables since portolan_nft_open(). */
+typedef struct {
+    /* sizeof(portolan_nft_stats). */
+    uint32_t struct_size;
+    /* Zero. */
+    uint32_t reserved;
+    /* Transactions that were committed. */
+    uint64_t transactions;
+    /* Their operations. */
+    uint64_t operations;
+    /* How often tables were read and compared, at the start or because something had been different. */
+    uint64_t repairs;
+    /* How often the kernel's IPv4 connections were read: UDP of endpoints that serve no more may be there. */
+    uint64_t flow_reads_ipv4;
+    /* How often the kernel's IPv6 connections were read. */
+    uint64_t flow_reads_ipv6;
+    /* IPv4 UDP connections that the kernel was made to forget then. */
+    uint64_t stale_flows_ipv4;
+    /* IPv6 UDP connections that the kernel was made to forget. */
+    uint64_t stale_flows_ipv6;
+} portolan_nft_stats;
+#endif
+
 /* What is served, and how. Fields that are left zero take their default. What it points to is read during the call
  * only.
  */
@@ -1723,6 +1747,12 @@ portolan_status portolan_nft_close(portolan_nft **nft);
  */
 portolan_status portolan_nft_delete(portolan_nft **nft,
                                     portolan_error **error);
+#endif
+
+#if defined(__linux__)
+/* Writes the counts. Set stats->struct_size first; it stays. Since 0.1. */
+portolan_status portolan_nft_stats_read(const portolan_nft *nft,
+                                        portolan_nft_stats *stats);
 #endif
 
 /* Makes zones without Services. Owned by the caller, freed with portolan_dns_free(). Since 0.1. */

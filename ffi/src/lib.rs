@@ -68,6 +68,9 @@ pub mod af_packet;
 #[cfg(target_os = "linux")]
 pub mod nft;
 
+#[cfg(target_os = "linux")]
+pub mod nft_stats;
+
 pub mod dns;
 
 pub mod stats;

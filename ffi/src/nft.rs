@@ -19,7 +19,7 @@ use std::sync::Mutex;
 /// program nft for what is constant, and talks netlink for the rest.
 #[derive(Debug)]
 pub struct portolan_nft {
-    table: Mutex<Table>,
+    pub(crate) table: Mutex<Table>,
 }
 
 /// Names and places of the tables, and how the kernel is reached. Fields that are left zero take their default. What

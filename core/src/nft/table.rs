@@ -61,8 +61,10 @@ pub struct TableStats {
     pub operations: u64,
     /// How often tables were read and compared, at the start or because something had been different.
     pub repairs: u64,
-    /// UDP connections that the kernel was made to forget, because their endpoint serves them no more.
-    pub stale_flows: u64,
+    /// How often the kernel's connections were read, for IPv4 and IPv6: UDP of endpoints that serve no more may be there.
+    pub flow_reads: [u64; 2],
+    /// UDP connections that the kernel was made to forget then.
+    pub stale_flows: [u64; 2],
 }
 
 /// The tables of one network namespace, kept at one node's plan.
@@ -298,11 +300,19 @@ impl Table {
             return;
         }
         self.read_flows_from = now.after(LOOK);
-        for (family, _) in FAMILIES.into_iter().zip(due).filter(|(_, due)| *due) {
+        let stats = &mut self.stats;
+        let counts = stats.flow_reads.iter_mut().zip(&mut stats.stale_flows);
+        for ((family, _), (reads, forgotten)) in FAMILIES
+            .into_iter()
+            .zip(due)
+            .zip(counts)
+            .filter(|((_, due), _)| *due)
+        {
             let Ok(count) = socket.delete_flows(family, |flow| self.stale.is_stale(flow)) else {
                 return;
             };
-            self.stats.stale_flows = self.stats.stale_flows.saturating_add(count as u64);
+            *reads = reads.saturating_add(1);
+            *forgotten = forgotten.saturating_add(count as u64);
             self.stale.deleted(family);
         }
     }

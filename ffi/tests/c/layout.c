@@ -39,6 +39,16 @@ SIZE(portolan_endpoint_tag, 32);
 AT(portolan_endpoint_tag, address, 0);
 AT(portolan_endpoint_tag, tag, 24);
 
+SIZE(portolan_nft_stats, 64);
+AT(portolan_nft_stats, struct_size, 0);
+AT(portolan_nft_stats, transactions, 8);
+AT(portolan_nft_stats, operations, 16);
+AT(portolan_nft_stats, repairs, 24);
+AT(portolan_nft_stats, flow_reads_ipv4, 32);
+AT(portolan_nft_stats, flow_reads_ipv6, 40);
+AT(portolan_nft_stats, stale_flows_ipv4, 48);
+AT(portolan_nft_stats, stale_flows_ipv6, 56);
+
 SIZE(portolan_prefix, 24);
 AT(portolan_prefix, address, 0);
 AT(portolan_prefix, length, 20);

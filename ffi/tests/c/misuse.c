@@ -29,6 +29,7 @@ static void nulls(void) {
     EXPECT(NULL, portolan_dataplane_explain_text(NULL, 0, NULL, 0, NULL, 0, NULL, NULL));
     EXPECT(NULL, portolan_connections_next(NULL, NULL));
     EXPECT(NULL, portolan_stats_read(NULL, NULL));
+    EXPECT(NULL, portolan_nft_stats_read(NULL, NULL));
     EXPECT(NULL, portolan_worker_new(NULL, NULL, NULL));
     EXPECT(NULL, portolan_worker_process(NULL, 0, NULL, 0, NULL, 0, 0));
     EXPECT(NULL, portolan_node_new_from(NULL, NULL, NULL));

@@ -51,6 +51,10 @@ int main(void) {
     uint64_t next = 0;
     EXPECT(OK, portolan_nft_poll(nft, 2, &next, NULL));
     CHECK(next > 2);
+    portolan_nft_stats stats = {.struct_size = sizeof stats};
+    EXPECT(OK, portolan_nft_stats_read(nft, &stats));
+    CHECK(stats.struct_size == sizeof stats && stats.transactions > 0 && stats.operations > 0);
+    CHECK(stats.stale_flows_ipv4 == 0 && stats.stale_flows_ipv6 == 0);
 
     static char dumped[1 << 18], rendered[1 << 18];
     size_t needed = 0, all = 0;
