@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -56,8 +57,10 @@ type Follower struct {
 	render   RenderFunc
 	logger   logr.Logger
 	recorder events.EventRecorder
+	pause    time.Duration
 
-	wake chan struct{}
+	wake  chan struct{}
+	moved atomic.Bool // the description depends on something that is another now
 
 	surroundings surroundings // Run's own
 	began        time.Time    // Run did
@@ -87,6 +90,10 @@ func WithLogger(logger logr.Logger) Option { return func(f *Follower) { f.logger
 func WithRecorder(recorder events.EventRecorder) Option {
 	return func(f *Follower) { f.recorder = recorder }
 }
+
+// WithPause has changes wait, and be rendered together, until so much time has passed since the last ones were. Without it
+// a change is rendered when it comes.
+func WithPause(pause time.Duration) Option { return func(f *Follower) { f.pause = pause } }
 
 // NewFollower makes a follower that feeds target.
 func NewFollower(target Target, options ...Option) *Follower {
@@ -145,6 +152,9 @@ func (f *Follower) Run(ctx context.Context) error {
 			if err := f.bringIntoForce(ctx, batch); err != nil {
 				return err
 			}
+			if !wait(ctx, f.pause) {
+				return nil
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -168,16 +178,27 @@ func (f *Follower) bringIntoForce(ctx context.Context, batch Batch) error {
 		if !errors.Is(err, portolan.ErrAgain) {
 			f.logger.Error(err, "Not rendered; trying again", "after", retry)
 		}
-		select {
-		case <-ctx.Done():
+		if !wait(ctx, retry) {
 			return nil
-		case <-time.After(retry):
 		}
 		later, _, err := f.drain()
 		if err != nil {
 			return err
 		}
 		batch = batch.and(later)
+	}
+}
+
+// wait lets time pass, and says whether ctx goes on.
+func wait(ctx context.Context, pause time.Duration) bool {
+	if pause <= 0 {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(pause):
+		return true
 	}
 }
 
@@ -222,6 +243,13 @@ func (f *Follower) put(key key, object runtime.Object) {
 	f.rouse()
 }
 
+// DescribeAgain has the node described anew, if [WithDescription] says how: what the description depends on beside the
+// cluster's objects may be another now.
+func (f *Follower) DescribeAgain() {
+	f.moved.Store(true)
+	f.rouse()
+}
+
 func (f *Follower) rouse() {
 	select {
 	case f.wake <- struct{}{}:
@@ -237,6 +265,8 @@ func (f *Follower) drain() (batch Batch, anything bool, err error) {
 	batch = Batch{Queued: f.queued, Triggers: map[corev1.IPFamily][]time.Time{}}
 	f.pending = map[key]runtime.Object{}
 	f.mutex.Unlock()
+	moved := f.moved.Swap(false)
+	f.surroundings.changed = f.surroundings.changed || moved && f.surroundings.describe != nil
 
 	var list []any
 	for key, object := range pending {
@@ -263,7 +293,7 @@ func (f *Follower) drain() (batch Batch, anything bool, err error) {
 			return batch, true, err
 		}
 	}
-	return batch, len(pending) > 0, nil
+	return batch, moved || len(pending) > 0, nil
 }
 
 // applyAtOnce bounds how many objects stand in memory as text.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -190,17 +191,83 @@ func TestOnlyThisProxysObjectsReachTheNode(t *testing.T) {
 	server := newServer(t)
 	server.Put(service("web", nil, 80))
 	server.Put(service("other-proxy", map[string]string{kube.LabelServiceProxyName: "other"}, 80))
-	server.Put(service("headless", map[string]string{corev1.IsHeadlessService: ""}, 80))
+	headless := service("headless", nil, 80)
+	headless.Spec.ClusterIP, headless.Spec.ClusterIPs = corev1.ClusterIPNone, []string{corev1.ClusterIPNone}
+	server.Put(headless)
+	ofHeadless := slice("headless-1", "headless", "10.0.0.1")
+	ofHeadless.Labels[corev1.IsHeadlessService] = ""
+	server.Put(ofHeadless)
+	server.Put(slice("web-1", "web", "10.0.0.2"))
 	server.Put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}})
 	server.Put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-2"}})
 	c := follow(t, server, newTold())
-	eventually(t, "the first lists", func() bool { return c.has("Node /node-1", "Service default/web") })
+	const node, web, webs = "Node /node-1", "Service default/web", "EndpointSlice default/web-1"
+	eventually(t, "the first lists", func() bool { return c.has(webs, node, web) })
 
 	// A label that makes the Service another proxy's takes it away, and its removal brings it back.
 	server.Put(service("web", map[string]string{kube.LabelServiceProxyName: "other"}, 80))
-	eventually(t, "given away", func() bool { return c.has("Node /node-1") })
+	eventually(t, "given away", func() bool { return c.has(webs, node) })
 	server.Put(service("web", nil, 81))
-	eventually(t, "taken back", func() bool { return c.has("Node /node-1", "Service default/web") })
+	eventually(t, "taken back", func() bool { return c.has(webs, node, web) })
+	// A Service with a ClusterIP is served whatever it is labelled (kubernetes #134321).
+	server.Put(service("labelled", map[string]string{corev1.IsHeadlessService: ""}, 80))
+	eventually(t, "the labelled one", func() bool { return c.has(webs, node, "Service default/labelled", web) })
+}
+
+func TestChangesWithinAPauseAreRenderedTogether(t *testing.T) {
+	const pause = 300 * time.Millisecond
+	type rendering struct {
+		kube.Batch
+		begun time.Time
+	}
+	rendered := make(chan rendering, 8)
+	follower := kube.NewFollower(newTold(), kube.WithPause(pause), kube.WithRender(func(_ context.Context, batch kube.Batch) error {
+		rendered <- rendering{batch, time.Now()}
+		return nil
+	}))
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	services := follower.Handler(portolan.KindService)
+	services.OnAdd(service("web-0", nil, 80), true)
+	follower.Listed(portolan.KindService)
+	follower.Listed(portolan.KindEndpointSlice)
+	go func() { ended <- follower.Run(ctx) }()
+	first := <-rendered
+	for index := range 5 {
+		services.OnAdd(service(fmt.Sprint("web-", index+1), nil, 80), false)
+	}
+	second := <-rendered
+	if first.Services != 1 || second.Services != 5 || second.begun.Sub(first.begun) < pause {
+		t.Errorf("%d at first, %d after %v", first.Services, second.Services, second.begun.Sub(first.begun))
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheNodeIsDescribedAnewOnRequest(t *testing.T) {
+	target, address := newTold(), atomic.Pointer[string]{}
+	before, after := "192.168.66.11", "192.168.66.12"
+	address.Store(&before)
+	follower := kube.NewFollower(target, kube.WithDescription(func(*corev1.Node, []string) ([]byte, error) {
+		return []byte(*address.Load()), nil
+	}))
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	follower.Handler(portolan.KindNode).OnAdd(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}}, true)
+	follower.Listed(portolan.KindService)
+	follower.Listed(portolan.KindEndpointSlice)
+	go func() { ended <- follower.Run(ctx) }()
+	eventually(t, "the first", func() bool { return slices.Equal(target.descriptions(), []string{before}) })
+	address.Store(&after)
+	follower.DescribeAgain()
+	eventually(t, "the second", func() bool { return slices.Equal(target.descriptions(), []string{before, after}) })
+	follower.DescribeAgain() // says the same
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestNothingIsRenderedBeforeTheFirstFullLists(t *testing.T) {

@@ -21,10 +21,11 @@ import (
 // LabelServiceProxyName chooses the proxy that serves a Service.
 const LabelServiceProxyName = "service.kubernetes.io/service-proxy-name"
 
-// Informers watch what kube-proxy watches: Services and EndpointSlices that are this proxy's and not headless, the
-// node itself and, if asked to, ServiceCIDRs.
+// Informers watch what kube-proxy watches: Services with a ClusterIP that are this proxy's, EndpointSlices but those of
+// headless Services, the node itself and, if asked to, ServiceCIDRs.
 type Informers struct {
 	services informers.SharedInformerFactory
+	slices   informers.SharedInformerFactory
 	node     informers.SharedInformerFactory
 	all      informers.SharedInformerFactory
 
@@ -35,26 +36,36 @@ type Informers struct {
 // service-proxy-name label are watched; with none, only those without the label. Every resync (0: never) objects are
 // handed over again, which costs a comparison each.
 func NewInformers(client kubernetes.Interface, nodeName, proxyName string, resync time.Duration) (*Informers, error) {
-	selector, err := proxied(proxyName)
+	ours, err := proxied(proxyName)
 	if err != nil {
 		return nil, err
 	}
-	services := informers.NewSharedInformerFactoryWithOptions(client, resync,
-		informers.WithTweakListOptions(func(options *metav1.ListOptions) {
-			options.LabelSelector = selector.String()
+	notHeadless, err := labels.NewRequirement(corev1.IsHeadlessService, selection.DoesNotExist, nil)
+	if err != nil {
+		return nil, err
+	}
+	watching := func(narrow func(*metav1.ListOptions)) informers.SharedInformerFactory {
+		return informers.NewSharedInformerFactoryWithOptions(client, resync,
+			informers.WithTweakListOptions(narrow), informers.WithTransform(withoutBallast))
+	}
+	made := &Informers{
+		services: watching(func(options *metav1.ListOptions) {
+			options.LabelSelector = ours.String()
+			options.FieldSelector = fields.OneTermNotEqualSelector("spec.clusterIP", corev1.ClusterIPNone).String()
 		}),
-		informers.WithTransform(withoutBallast))
-	node := informers.NewSharedInformerFactoryWithOptions(client, resync,
-		informers.WithTweakListOptions(func(options *metav1.ListOptions) {
+		// The controller that writes slices labels those of headless Services so; the label of a Service says nothing.
+		slices: watching(func(options *metav1.ListOptions) { options.LabelSelector = notHeadless.String() }),
+		node: watching(func(options *metav1.ListOptions) {
 			options.FieldSelector = fields.OneTermEqualSelector("metadata.name", nodeName).String()
 		}),
-		informers.WithTransform(withoutBallast))
-	all := informers.NewSharedInformerFactoryWithOptions(client, resync, informers.WithTransform(withoutBallast))
-	return &Informers{services, node, all, map[portolan.Kind]cache.SharedIndexInformer{
-		portolan.KindService:       services.Core().V1().Services().Informer(),
-		portolan.KindEndpointSlice: services.Discovery().V1().EndpointSlices().Informer(),
-		portolan.KindNode:          node.Core().V1().Nodes().Informer(),
-	}}, nil
+		all: watching(func(*metav1.ListOptions) {}),
+	}
+	made.followed = map[portolan.Kind]cache.SharedIndexInformer{
+		portolan.KindService:       made.services.Core().V1().Services().Informer(),
+		portolan.KindEndpointSlice: made.slices.Discovery().V1().EndpointSlices().Informer(),
+		portolan.KindNode:          made.node.Core().V1().Nodes().Informer(),
+	}
+	return made, nil
 }
 
 // WatchServiceCIDRs has ServiceCIDRs watched too, if the API server has them and lets this client read them: clusters of
@@ -87,6 +98,7 @@ func (i *Informers) Informer(kind portolan.Kind) cache.SharedIndexInformer { ret
 // Start begins to watch, on goroutines of client-go, until stop is closed.
 func (i *Informers) Start(stop <-chan struct{}) {
 	i.services.Start(stop)
+	i.slices.Start(stop)
 	i.node.Start(stop)
 	i.all.Start(stop)
 }
@@ -94,25 +106,17 @@ func (i *Informers) Start(stop <-chan struct{}) {
 // Shutdown waits until the watches have ended.
 func (i *Informers) Shutdown() {
 	i.services.Shutdown()
+	i.slices.Shutdown()
 	i.node.Shutdown()
 	i.all.Shutdown()
 }
 
-// proxied selects this proxy's objects, headless ones left out (KEP-2447, and kube-proxy's own watches).
-func proxied(proxyName string) (labels.Selector, error) {
-	operator, values := selection.DoesNotExist, []string(nil)
-	if proxyName != "" {
-		operator, values = selection.Equals, []string{proxyName}
+// proxied selects this proxy's Services (KEP-2447).
+func proxied(proxyName string) (*labels.Requirement, error) {
+	if proxyName == "" {
+		return labels.NewRequirement(LabelServiceProxyName, selection.DoesNotExist, nil)
 	}
-	ours, err := labels.NewRequirement(LabelServiceProxyName, operator, values)
-	if err != nil {
-		return nil, err
-	}
-	served, err := labels.NewRequirement(corev1.IsHeadlessService, selection.DoesNotExist, nil)
-	if err != nil {
-		return nil, err
-	}
-	return labels.NewSelector().Add(*ours, *served), nil
+	return labels.NewRequirement(LabelServiceProxyName, selection.Equals, []string{proxyName})
 }
 
 // withoutBallast drops what nobody here reads before it is cached.

@@ -338,6 +338,9 @@ func parseSelectors(r *http.Request) (selectors, error) {
 
 func (s selectors) match(object Object) bool {
 	named := fields.Set{"metadata.name": object.GetName(), "metadata.namespace": object.GetNamespace()}
+	if service, ok := object.(*corev1.Service); ok {
+		named["spec.clusterIP"] = service.Spec.ClusterIP
+	}
 	return s.labels.Matches(labels.Set(object.GetLabels())) && s.fields.Matches(named)
 }
 
