@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -53,9 +54,14 @@ func run(ctx context.Context, arguments []string) error {
 		}
 		return err
 	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("takes flags and no arguments: %q", flags.Args())
+	}
+	version, err := portolan.Version()
 	if options.Version {
-		version, err := portolan.Version()
 		fmt.Println("portolan-proxy", version)
+	}
+	if options.Version || err != nil {
 		return err
 	}
 	configuration, warnings, err := options.Complete()
@@ -72,6 +78,7 @@ func run(ctx context.Context, arguments []string) error {
 	if err := logsapi.ValidateAndApply(&configuration.Logging, gates); err != nil {
 		return err
 	}
+	klog.Background().Info("portolan-proxy", "version", version, "go", runtime.Version(), "GOGC", os.Getenv("GOGC"))
 	for _, warning := range warnings {
 		klog.Background().Info("Configuration", "warning", warning)
 	}
@@ -98,7 +105,7 @@ func serve(ctx context.Context, options *config.Options, configuration *config.C
 	if configuration.ShowHiddenMetricsForVersion != "" {
 		componentmetrics.SetShowHidden()
 	}
-	metrics.Register()
+	metrics.Register(config.AsIPTables(configuration.Mode))
 	// An edited file means an edited ConfigMap: whoever supervises us starts us with it.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

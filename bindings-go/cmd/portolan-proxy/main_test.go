@@ -88,7 +88,7 @@ func TestWhatEndsWithoutServingNeedsNoCluster(t *testing.T) {
 	if err != nil || len(warnings) != 0 || c.Mode != config.ModeNFTables || c.Logging.Format != "json" {
 		t.Errorf("%v %q %+v", err, warnings, c)
 	}
-	for _, arguments := range [][]string{{"--no-such-flag"}, {"--config=/nowhere"}, {"--proxy-mode=ebpf"}} {
+	for _, arguments := range [][]string{{"--no-such-flag"}, {"--config=/nowhere"}, {"--proxy-mode=ebpf"}, {"iptables"}} {
 		if err := run(context.Background(), arguments); err == nil {
 			t.Errorf("%q was taken", arguments)
 		}

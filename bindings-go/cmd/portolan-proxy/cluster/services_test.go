@@ -192,6 +192,26 @@ func (c *cluster) divert(t *testing.T) {
 	}; }`, c.node.command("nft", "-f", "-")...)
 }
 
+func TestPodsAreToldByTheInterfaceThatTheirPacketsEnterBy(t *testing.T) {
+	c := newCluster(t)
+	c.server.Put(service("web", 80))
+	c.put("web", c.pods[0])
+	c.client.ip(t, "route add 10.96.0.0/16 via "+nodeIPv4)
+	for _, each := range []struct{ mode, field, name, pod2 string }{
+		{"BridgeInterface", "bridgeInterface", "veth1", nodeIPv4}, // one pod's, as if it were a bridge
+		{"InterfaceNamePrefix", "interfaceNamePrefix", "veth", "10.244.1.7"},
+	} {
+		proxy := c.start(`mode: ""`, "mode: nftables", `detectLocalMode: ""`, "detectLocalMode: "+each.mode,
+			each.field+`: ""`, each.field+": "+each.name)
+		c.ready()
+		const url = "http://10.96.0.80"
+		eventually(t, each.mode+", its own pod", answers(c.pods[1].host, url, "pod0 for 10.244.1.6"))
+		eventually(t, each.mode+", another pod", answers(c.pods[2].host, url, "pod0 for "+each.pod2))
+		eventually(t, each.mode+", outside", answers(c.client, url, "pod0 for "+nodeIPv4))
+		proxy.stop()
+	}
+}
+
 func TestAModeThatTheHostCannotDoIsAnErrorAtOnce(t *testing.T) {
 	c := newCluster(t)
 	line := c.node.command("env", "PATH=/nowhere", program, "--master=http://"+c.address, "--hostname-override="+nodeName,

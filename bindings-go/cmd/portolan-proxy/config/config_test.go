@@ -58,7 +58,9 @@ func TestABadFieldIsRefusedByName(t *testing.T) {
 		{`healthzBindAddress: ""`, "healthzBindAddress: 127.0.0.1:70000", "healthzBindAddress"},
 		{`metricsBindAddress: ""`, "metricsBindAddress: localhost:80", "metricsBindAddress"},
 		{"10.244.0.0/16,fd00:244::/56", "10.244.0.0/16,10.245.0.0/16", "clusterCIDR"},
-		{"nodePortAddresses: null", "nodePortAddresses: [primary, 10.0.0.0/8]", "nodePortAddresses[0]"},
+		{`detectLocalMode: ""`, "detectLocalMode: BridgeInterface", "detectLocal.bridgeInterface"},
+		{`detectLocalMode: ""`, "detectLocalMode: InterfaceNamePrefix", "detectLocal.interfaceNamePrefix"},
+		{"  minSyncPeriod: 0s\n  syncPeriod: 0s\nipvs", "  minSyncPeriod: 40s\n  syncPeriod: 0s\nipvs", "iptables.syncPeriod"},
 		{"nodePortAddresses: null", "nodePortAddresses: [10.0.0.1]", "nodePortAddresses[0]"},
 		{"oomScoreAdj: null", "oomScoreAdj: 1001", "oomScoreAdj"},
 		{"  masqueradeBit: null", "  masqueradeBit: 32", "iptables.masqueradeBit"},
@@ -93,9 +95,10 @@ func TestWhatIsWrongIsToldInTheOrderOfTheFields(t *testing.T) {
 	}
 }
 
-func TestLocalhostIsTakenBesideOtherNodePortAddresses(t *testing.T) {
+func TestWordsForNodePortAddressesAreTakenInAnyCompany(t *testing.T) {
 	for text, wrong := range map[string]int{
-		"[localhost]": 0, "[primary, localhost]": 0, "[all, localhost]": 0, "[primary, 10.0.0.0/8]": 1, "[nowhere]": 1,
+		"[localhost]": 0, "[primary, localhost]": 0, "[all, localhost]": 0, "[primary, 10.0.0.0/8]": 0, "[nowhere]": 1,
+		"[primary, 10.0.0.0]": 1,
 	} {
 		c, _, err := config.Parse([]byte(strings.Replace(kubeadm, "nodePortAddresses: null", "nodePortAddresses: "+text, 1)))
 		if err != nil {
@@ -104,6 +107,79 @@ func TestLocalhostIsTakenBesideOtherNodePortAddresses(t *testing.T) {
 		if found := config.Validate(c); len(found) != wrong {
 			t.Errorf("%s: %v", text, found)
 		}
+	}
+}
+
+func TestTheLeastTimeBetweenSyncsIsThatOfTheModeAndNoneUnlessAskedFor(t *testing.T) {
+	const header = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+	periods := "iptables: {minSyncPeriod: 2s}\nipvs: {minSyncPeriod: 3s}\nnftables: {minSyncPeriod: 4s}\n"
+	for _, each := range []struct {
+		text string
+		want time.Duration
+	}{
+		{"", 0}, {"mode: nftables\n", 0}, {periods, 2 * time.Second}, {"mode: ipvs\n" + periods, 3 * time.Second},
+		{"mode: nftables\n" + periods, 4 * time.Second},
+	} {
+		c, _, err := config.Parse([]byte(header + each.text))
+		if err != nil || config.MinSyncPeriod(c) != each.want {
+			t.Errorf("%q: %v, %v", each.text, config.MinSyncPeriod(c), err)
+		}
+	}
+	c, _, err := options(t, "--proxy-mode=ipvs", "--ipvs-min-sync-period=5s", "--iptables-min-sync-period=6s").Complete()
+	if err != nil || config.MinSyncPeriod(c) != 5*time.Second {
+		t.Errorf("by flag: %v, %v", config.MinSyncPeriod(c), err)
+	}
+	c, _, err = options(t, "--proxy-mode=nftables", "--iptables-min-sync-period=6s", "--iptables-sync-period=7s").Complete()
+	if err != nil || config.MinSyncPeriod(c) != 6*time.Second || config.SyncPeriod(c) != 7*time.Second {
+		t.Errorf("by flag: %v, %v", config.MinSyncPeriod(c), err)
+	}
+}
+
+func TestPodsByInterfaceAreWarnedOfOnlyWhereTheyCannotBeTold(t *testing.T) {
+	for mode, warned := range map[string]bool{"nftables": false, "iptables": false, "ipvs": false, "userspace": true} {
+		_, warnings, err := options(t, "--proxy-mode="+mode, "--detect-local-mode=InterfaceNamePrefix",
+			"--pod-interface-name-prefix=cali").Complete()
+		is := func(text string) bool { return strings.Contains(text, "detectLocalMode") }
+		if err != nil || slices.ContainsFunc(warnings, is) != warned {
+			t.Errorf("%s: %v %q", mode, err, warnings)
+		}
+	}
+}
+
+func TestFieldsWithoutAMeaningHereAreTakenAndToldOf(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.conf")
+	parsed, _, err := config.Parse([]byte(strings.NewReplacer("strictARP: false", "strictARP: true", "excludeCIDRs: null",
+		"excludeCIDRs: [10.0.0.0/8]", "tcpTimeout: 0s", "tcpTimeout: 9s", `portRange: ""`, `portRange: "1-9"`,
+		"enableDSR: false", "enableDSR: true").Replace(kubeadm)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := config.Write(path, parsed); err != nil {
+		t.Fatal(err)
+	}
+	_, warnings, err := options(t, "--config="+path).Complete()
+	want := []string{"ipvs.excludeCIDRs is ignored", "ipvs.strictARP is ignored", "ipvs.tcpTimeout is ignored",
+		"portRange is ignored", "winkernel is ignored"}
+	if err != nil || !slices.Equal(warnings, want) {
+		t.Errorf("%v %q", err, warnings)
+	}
+}
+
+func TestLoggingFlagsWinOverAFileEachByItself(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.conf")
+	parsed, _, err := config.Parse([]byte(strings.Replace(kubeadm, "verbosity: 0", "verbosity: 5", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := config.Write(path, parsed); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := options(t, "--config="+path, "--logging-format=json", "--vmodule=proxy=7").Complete()
+	if err != nil || c.Logging.Verbosity != 5 || c.Logging.Format != "json" || len(c.Logging.VModule) != 1 {
+		t.Errorf("%v %+v", err, c.Logging)
+	}
+	if _, _, err := options(t, "--hostname-override= ").Complete(); err == nil {
+		t.Error("a blank name was taken")
 	}
 }
 
@@ -188,6 +264,6 @@ func TestEveryFlagOfKubeProxyParses(t *testing.T) {
 		t.Errorf("masquerade all %v, bit %d", config.MasqueradeAll(c), config.MasqueradeBit(c))
 	}
 	if len(warnings) != 6 {
-		t.Errorf("two ignored flags, two gates, a way to tell pods and a mode: %q", warnings)
+		t.Errorf("two ignored flags, two gates, a bit and a mode: %q", warnings)
 	}
 }

@@ -60,7 +60,8 @@ const (
 	MetricsPort = 10249
 )
 
-// Default fills in what a configuration leaves out, as kube-proxy does.
+// Default fills in what a configuration leaves out, as kube-proxy does, but for minSyncPeriod: a change costs what it
+// changes, and takes effect at once unless somebody asks for a pause.
 func Default(c *Configuration) {
 	c.APIVersion, c.Kind = v1alpha1.SchemeGroupVersion.String(), "KubeProxyConfiguration"
 	orString(&c.BindAddress, "0.0.0.0")
@@ -70,10 +71,10 @@ func Default(c *Configuration) {
 		c.OOMScoreAdj = ptr.To[int32](-999)
 	}
 	if c.IPTables.MasqueradeBit == nil {
-		c.IPTables.MasqueradeBit = ptr.To[int32](14)
+		c.IPTables.MasqueradeBit = ptr.To[int32](masqueradeDefault)
 	}
 	if c.NFTables.MasqueradeBit == nil {
-		c.NFTables.MasqueradeBit = ptr.To[int32](14)
+		c.NFTables.MasqueradeBit = ptr.To[int32](masqueradeDefault)
 	}
 	if c.IPTables.LocalhostNodePorts == nil {
 		c.IPTables.LocalhostNodePorts = ptr.To(true)
@@ -83,10 +84,8 @@ func Default(c *Configuration) {
 		seconds int64
 	}{
 		{&c.IPTables.SyncPeriod, 30},
-		{&c.IPTables.MinSyncPeriod, 1},
 		{&c.IPVS.SyncPeriod, 30},
 		{&c.NFTables.SyncPeriod, 30},
-		{&c.NFTables.MinSyncPeriod, 1},
 		{&c.ConfigSyncPeriod, 15 * 60},
 	} {
 		if each.field.Duration == 0 {

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	cliflag "k8s.io/component-base/cli/flag"
@@ -77,7 +79,9 @@ func (o *Options) addConfiguration(flags *pflag.FlagSet) {
 	flags.StringVar(&c.IPVS.Scheduler, "ipvs-scheduler", "", "How endpoints are chosen in mode userspace.")
 	flags.DurationVar(&c.ConfigSyncPeriod.Duration, "config-sync-period", c.ConfigSyncPeriod.Duration, "How often objects are handed over again.")
 	flags.DurationVar(&c.IPTables.SyncPeriod.Duration, "iptables-sync-period", c.IPTables.SyncPeriod.Duration, "How often rules are looked over.")
-	flags.DurationVar(&c.IPTables.MinSyncPeriod.Duration, "iptables-min-sync-period", c.IPTables.MinSyncPeriod.Duration, "Accepted and not waited for: a change costs what it changes.")
+	flags.DurationVar(&c.IPTables.MinSyncPeriod.Duration, "iptables-min-sync-period", c.IPTables.MinSyncPeriod.Duration, "Least time between two syncs; 0: a change takes effect at once.")
+	flags.DurationVar(&c.IPVS.MinSyncPeriod.Duration, "ipvs-min-sync-period", 0, "The same in mode ipvs.")
+	flags.BoolVar(c.IPTables.LocalhostNodePorts, "iptables-localhost-nodeports", true, "Serve NodePorts at 127.0.0.1, unless --nodeport-addresses or the mode says otherwise.")
 	flags.DurationVar(&c.IPVS.SyncPeriod.Duration, "ipvs-sync-period", c.IPVS.SyncPeriod.Duration, "How often rules are looked over in mode ipvs.")
 	flags.Int32Var(c.Conntrack.MaxPerCore, "conntrack-max-per-core", *c.Conntrack.MaxPerCore, "Connections tracked for each core; 0: leave the limit alone.")
 	flags.Int32Var(c.Conntrack.Min, "conntrack-min", *c.Conntrack.Min, "Least connections tracked.")
@@ -96,9 +100,9 @@ func (o *Options) addConfiguration(flags *pflag.FlagSet) {
 // addIgnored adds the flags that mean nothing here. They parse, and are told of.
 func (o *Options) addIgnored(flags *pflag.FlagSet) {
 	for _, name := range []string{
-		"healthz-port", "metrics-port", "proxy-port-range", "ipvs-min-sync-period", "ipvs-exclude-cidrs",
+		"healthz-port", "metrics-port", "proxy-port-range", "ipvs-exclude-cidrs",
 		"ipvs-strict-arp", "ipvs-tcp-timeout", "ipvs-tcpfin-timeout", "ipvs-udp-timeout",
-		"iptables-localhost-nodeports", "boot-id-file", "machine-id-file",
+		"boot-id-file", "machine-id-file",
 	} {
 		flags.Var(&ignored{name, &o.ignored}, name, "Accepted and ignored.")
 		flags.Lookup(name).NoOptDefVal = "true"
@@ -149,15 +153,14 @@ func (o *Options) Complete() (configuration *Configuration, warnings []string, e
 			return nil, nil, err
 		}
 		warnings = append(warnings, told...)
-		if o.flags.Changed("v") {
-			configuration.Logging.Verbosity = o.given.Logging.Verbosity
-		}
-		if o.flags.Changed("logging-format") {
-			configuration.Logging.Format = o.given.Logging.Format
+		if err := o.logAsFlagsSay(&configuration.Logging); err != nil {
+			return nil, warnings, err
 		}
 	}
 	if o.hostname != "" {
-		configuration.HostnameOverride = o.hostname
+		if configuration.HostnameOverride = strings.TrimSpace(o.hostname); configuration.HostnameOverride == "" {
+			return nil, warnings, errors.New("--hostname-override is blank")
+		}
 	}
 	_, unknown, err := Gates(configuration)
 	if err != nil {
@@ -174,15 +177,42 @@ func (o *Options) Complete() (configuration *Configuration, warnings []string, e
 	return configuration, warnings, nil
 }
 
+// logAsFlagsSay: logging flags win over a file, each by itself.
+func (o *Options) logAsFlagsSay(logging *logsapi.LoggingConfiguration) error {
+	var failed error
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	logsapi.AddFlags(logging, flags)
+	o.flags.Visit(func(given *pflag.Flag) {
+		if flag := flags.Lookup(given.Name); flag != nil && failed == nil {
+			failed = flag.Value.Set(given.Value.String())
+		}
+	})
+	return failed
+}
+
 // caveats are fields that are well-formed and do not have the effect that they have in kube-proxy.
 func caveats(c *Configuration) []string {
 	var all []string
-	if c.DetectLocalMode == "BridgeInterface" || c.DetectLocalMode == "InterfaceNamePrefix" {
-		all = append(all, fmt.Sprintf("detectLocalMode: %s: senders are told by address here: no traffic to "+
-			"ClusterIPs is masqueraded for coming from outside the cluster", c.DetectLocalMode))
+	byInterface := c.DetectLocalMode == "BridgeInterface" || c.DetectLocalMode == "InterfaceNamePrefix"
+	if byInterface && !InKernel(c.Mode) {
+		all = append(all, fmt.Sprintf("detectLocalMode: %s: a TUN device does not know by what its packets entered the node: "+
+			"no traffic to ClusterIPs is masqueraded for coming from outside the cluster", c.DetectLocalMode))
 	}
-	if slices.Contains(c.NodePortAddresses, NodePortsLocalhost) {
-		all = append(all, "nodePortAddresses: localhost: NodePorts are not served at loopback addresses")
+	for _, each := range []struct {
+		field string
+		isSet bool
+	}{
+		{"ipvs.excludeCIDRs", len(c.IPVS.ExcludeCIDRs) > 0}, {"ipvs.strictARP", c.IPVS.StrictARP},
+		{"ipvs.tcpTimeout", c.IPVS.TCPTimeout.Duration != 0}, {"ipvs.tcpFinTimeout", c.IPVS.TCPFinTimeout.Duration != 0},
+		{"ipvs.udpTimeout", c.IPVS.UDPTimeout.Duration != 0}, {"portRange", c.PortRange != ""},
+		{"winkernel", c.Winkernel != v1alpha1.KubeProxyWinkernelConfiguration{}}, {"windowsRunAsService", c.WindowsRunAsService},
+	} {
+		if each.isSet {
+			all = append(all, each.field+" is ignored")
+		}
+	}
+	if MasqueradeBit(c) != masqueradeDefault {
+		all = append(all, "masqueradeBit: no mark is set on packets, of whatever bit")
 	}
 	if c.Mode == ModeIPVS {
 		all = append(all, "mode: ipvs is served by nftables; schedulers are those of mode userspace")
@@ -199,6 +229,28 @@ func Write(path string, configuration *Configuration) error {
 	return os.WriteFile(path, text, 0o644)
 }
 
+// SyncPeriod and MinSyncPeriod are those of the mode.
+func SyncPeriod(c *Configuration) time.Duration {
+	switch c.Mode {
+	case ModeNFTables:
+		return c.NFTables.SyncPeriod.Duration
+	case ModeIPVS:
+		return c.IPVS.SyncPeriod.Duration
+	}
+	return c.IPTables.SyncPeriod.Duration
+}
+
+// MinSyncPeriod is the least time between two syncs; 0: a change takes effect at once.
+func MinSyncPeriod(c *Configuration) time.Duration {
+	switch c.Mode {
+	case ModeNFTables:
+		return c.NFTables.MinSyncPeriod.Duration
+	case ModeIPVS:
+		return c.IPVS.MinSyncPeriod.Duration
+	}
+	return c.IPTables.MinSyncPeriod.Duration
+}
+
 // MasqueradeAll and MasqueradeBit are those of the mode: nftables has its own, every other mode iptables'.
 func MasqueradeAll(c *Configuration) bool {
 	if c.Mode == ModeNFTables {
@@ -213,8 +265,14 @@ func MasqueradeBit(c *Configuration) uint8 {
 	if c.Mode == ModeNFTables {
 		bit = c.NFTables.MasqueradeBit
 	}
-	return uint8(ptr.Deref(bit, 14))
+	return uint8(ptr.Deref(bit, masqueradeDefault))
 }
+
+// AsIPTables: is this kube-proxy's mode iptables, by name or by default?
+func AsIPTables(mode v1alpha1.ProxyMode) bool { return mode == ModeDefault || mode == ModeIPTables }
+
+// masqueradeDefault is kube-proxy's.
+const masqueradeDefault = 14
 
 // InKernel: do packets of this mode go through the kernel's rules, or through this process?
 func InKernel(mode v1alpha1.ProxyMode) bool { return mode != ModeUserspace }

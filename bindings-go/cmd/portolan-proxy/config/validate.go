@@ -41,6 +41,7 @@ func Validate(c *Configuration) field.ErrorList {
 	}
 	oneOf(field.NewPath("mode"), string(c.Mode), texts(modes))
 	oneOf(field.NewPath("detectLocalMode"), string(c.DetectLocalMode), texts(localModes))
+	all = append(all, detectLocal(c)...)
 	oneOf(field.NewPath("ipvs", "scheduler"), c.IPVS.Scheduler, schedulers)
 	if _, err := netip.ParseAddr(c.BindAddress); err != nil {
 		all = append(all, field.Invalid(field.NewPath("bindAddress"), c.BindAddress, "not an IP address"))
@@ -56,6 +57,25 @@ func Validate(c *Configuration) field.ErrorList {
 	}
 	return append(all, durations(c)...)
 }
+
+// detectLocal is an interface, or how the names of some begin, where the mode asks for it.
+func detectLocal(c *Configuration) field.ErrorList {
+	path, name := field.NewPath("detectLocal", "bridgeInterface"), c.DetectLocal.BridgeInterface
+	switch c.DetectLocalMode {
+	case "BridgeInterface":
+	case "InterfaceNamePrefix":
+		path, name = field.NewPath("detectLocal", "interfaceNamePrefix"), c.DetectLocal.InterfaceNamePrefix
+	default:
+		return nil
+	}
+	if name == "" || len(name) > maxInterfaceName {
+		return field.ErrorList{field.Invalid(path, name, "must be the name of an interface, of at most 15 bytes")}
+	}
+	return nil
+}
+
+// maxInterfaceName is Linux's IFNAMSIZ without the byte that ends it.
+const maxInterfaceName = 15
 
 // durations are told of in the order of the fields, however many are wrong.
 func durations(c *Configuration) field.ErrorList {
@@ -78,6 +98,7 @@ func durations(c *Configuration) field.ErrorList {
 		value metav1.Duration
 	}{
 		{field.NewPath("iptables", "minSyncPeriod"), c.IPTables.MinSyncPeriod},
+		{field.NewPath("ipvs", "minSyncPeriod"), c.IPVS.MinSyncPeriod},
 		{field.NewPath("nftables", "minSyncPeriod"), c.NFTables.MinSyncPeriod},
 		{field.NewPath("ipvs", "tcpTimeout"), c.IPVS.TCPTimeout},
 		{field.NewPath("ipvs", "tcpFinTimeout"), c.IPVS.TCPFinTimeout},
@@ -89,6 +110,19 @@ func durations(c *Configuration) field.ErrorList {
 	} {
 		if each.value.Duration < 0 {
 			all = append(all, field.Invalid(each.path, each.value.Duration.String(), "must be greater than or equal to 0"))
+		}
+	}
+	for _, each := range []struct {
+		mode            string
+		period, atLeast metav1.Duration
+	}{
+		{"iptables", c.IPTables.SyncPeriod, c.IPTables.MinSyncPeriod},
+		{"ipvs", c.IPVS.SyncPeriod, c.IPVS.MinSyncPeriod},
+		{"nftables", c.NFTables.SyncPeriod, c.NFTables.MinSyncPeriod},
+	} {
+		if each.period.Duration < each.atLeast.Duration {
+			path := field.NewPath(each.mode, "syncPeriod")
+			all = append(all, field.Invalid(path, each.period.Duration.String(), "must not be less than minSyncPeriod"))
 		}
 	}
 	return all
@@ -118,28 +152,22 @@ func clusterCIDR(c *Configuration) field.ErrorList {
 	return nil
 }
 
-// NodePortsPrimary and NodePortsAll stand for addresses where they stand alone.
+// Words for addresses at which NodePorts are served, in any company (KEP-6032).
 const (
 	NodePortsPrimary   = "primary"
 	NodePortsAll       = "all"
-	NodePortsLocalhost = "localhost" // beside others, as in KEP-6032
+	NodePortsLocalhost = "localhost"
 )
 
 func nodePortAddresses(addresses []string) field.ErrorList {
 	var all field.ErrorList
 	path := field.NewPath("nodePortAddresses")
 	for index, text := range addresses {
-		if text == NodePortsLocalhost {
-			continue
-		}
-		if text == NodePortsPrimary || text == NodePortsAll {
-			if len(addresses) > 1 && !slices.Contains(addresses, NodePortsLocalhost) {
-				all = append(all, field.Invalid(path.Index(index), text, "can't use both it and CIDRs"))
-			}
+		if slices.Contains([]string{NodePortsPrimary, NodePortsAll, NodePortsLocalhost}, text) {
 			continue
 		}
 		if _, err := netip.ParsePrefix(text); err != nil {
-			all = append(all, field.Invalid(path.Index(index), text, "must be a valid CIDR"))
+			all = append(all, field.Invalid(path.Index(index), text, "must be a valid CIDR, primary, all or localhost"))
 		}
 	}
 	return all

@@ -47,32 +47,95 @@ var (
 		"Cumulative proxy nftables sync failures", "ip_family")
 	cleanupFailures = counter("sync_proxy_rules_nftables_cleanup_failures_total",
 		"Cumulative proxy nftables cleanup failures", "ip_family")
+	// In modes that are iptables' by name, alerts and boards of that mode go on: what cannot be brought into force is counted
+	// where they look, and of rules of iptables there are none.
+	restoreFailures = counter("sync_proxy_rules_iptables_restore_failures_total",
+		"Cumulative proxy rules sync failures, whatever brings them into force", "ip_family")
+	partialFailures = counter("sync_proxy_rules_iptables_partial_restore_failures_total",
+		"Cumulative failures of syncs that were not the first", "ip_family")
+	iptablesTotal = gauge("sync_proxy_rules_iptables_total", "Number of iptables rules owned by the proxy: none",
+		"table", "ip_family")
+	iptablesLast = gauge("sync_proxy_rules_iptables_last", "Number of iptables rules written by the last sync: none",
+		"table", "ip_family")
+	loopbackAccepted = counter("iptables_localhost_nodeports_accepted_packets_total",
+		"Connections to NodePorts at 127.0.0.1, of which iptables counts the first packets")
+	loopbackListeners = gauge("nftables_localhost_nodeport_listeners",
+		"Sockets that serve NodePorts at loopback addresses", "ip_family")
+	loopbackFailures = counter("nftables_localhost_nodeport_listener_creation_failures_total",
+		"NodePorts that could not be served at a loopback address", "ip_family")
+	staleFlows = counter("conntrack_reconciler_deleted_entries_total",
+		"Connections that the kernel was made to forget, because their endpoint serves them no more", "ip_family")
+	staleFlowsDuration = histogram("conntrack_reconciler_sync_duration_seconds",
+		"Latency in seconds of syncs in which the kernel's connections were read", syncBuckets)
 	healthz = counter("proxy_healthz_total", "Cumulative proxy healthz HTTP status", "code")
 	livez   = counter("proxy_livez_total", "Cumulative proxy livez HTTP status", "code")
 )
 
 var syncBuckets = metrics.ExponentialBuckets(0.001, 2, 15)
 
-// Register adds all of them to the registry that component-base serves. To be called once.
-func Register() {
-	for _, each := range []metrics.Registerable{
+// Register adds all of them to the registry that component-base serves, those of kube-proxy's mode iptables if that is what
+// the configuration asks for. To be called once.
+func Register(asIPTables bool) {
+	all := []metrics.Registerable{
 		syncDuration, fullDuration, partialDuration, programming, lastSync, lastQueued, servicesPending,
-		endpointsPending, servicesTotal, endpointsTotal, noLocalEndpoints, syncFailures,
-		cleanupFailures, healthz, livez,
-	} {
+		endpointsPending, servicesTotal, endpointsTotal, noLocalEndpoints, syncFailures, cleanupFailures,
+		loopbackListeners, loopbackFailures, staleFlows, staleFlowsDuration, healthz, livez,
+	}
+	if asIPTables {
+		all = append(all, restoreFailures, partialFailures, iptablesTotal, iptablesLast, loopbackAccepted)
+	}
+	for _, each := range all {
 		legacyregistry.MustRegister(each)
 	}
 	// A board's drop-down of instances is filled from these: they are there before the first change.
 	lastQueued.WithLabelValues().Set(0)
+	loopbackAccepted.WithLabelValues().Add(0)
 	for _, family := range Families {
 		programming.WithLabelValues(family)
-		for _, each := range []*metrics.GaugeVec{lastSync, servicesPending, endpointsPending} {
+		staleFlowsDuration.WithLabelValues(family)
+		for _, each := range []*metrics.GaugeVec{lastSync, servicesPending, endpointsPending, loopbackListeners} {
 			each.WithLabelValues(family).Set(0)
 		}
-		for _, each := range []*metrics.CounterVec{servicesTotal, endpointsTotal, syncFailures, cleanupFailures} {
+		for _, each := range []*metrics.CounterVec{
+			servicesTotal, endpointsTotal, syncFailures, cleanupFailures, restoreFailures, partialFailures,
+			loopbackFailures, staleFlows,
+		} {
 			each.WithLabelValues(family).Add(0)
 		}
+		for _, table := range []string{"nat", "filter"} {
+			iptablesTotal.WithLabelValues(table, family).Set(0)
+			iptablesLast.WithLabelValues(table, family).Set(0)
+		}
 	}
+}
+
+func familyOf(ipv6 bool) string {
+	if ipv6 {
+		return Families[1]
+	}
+	return Families[0]
+}
+
+// Loopback tells how many sockets serve NodePorts at loopback addresses.
+func Loopback(ipv4, ipv6 int) {
+	loopbackListeners.WithLabelValues(familyOf(false)).Set(float64(ipv4))
+	loopbackListeners.WithLabelValues(familyOf(true)).Set(float64(ipv6))
+}
+
+// LoopbackFailed tells that a NodePort could not be served at a loopback address.
+func LoopbackFailed(ipv6 bool) { loopbackFailures.WithLabelValues(familyOf(ipv6)).Inc() }
+
+// LoopbackAccepted tells of a connection to a NodePort at a loopback address.
+func LoopbackAccepted(ipv6 bool) {
+	if !ipv6 {
+		loopbackAccepted.WithLabelValues().Inc()
+	}
+}
+
+// Forgotten tells that the kernel's connections of a family were read, in so much time, and how many of them it forgot.
+func Forgotten(ipv6 bool, connections uint64, took time.Duration) {
+	staleFlows.WithLabelValues(familyOf(ipv6)).Add(float64(connections))
+	staleFlowsDuration.WithLabelValues(familyOf(ipv6)).Observe(took.Seconds())
 }
 
 // Begun tells that a batch is being brought into force.
@@ -114,10 +177,14 @@ func CleanupFailed() {
 	}
 }
 
-// Failed tells that a batch could not be brought into force.
-func Failed() {
+// Failed tells that a batch could not be brought into force; full says that it was the first.
+func Failed(full bool) {
 	for _, family := range Families {
 		syncFailures.WithLabelValues(family).Inc()
+		restoreFailures.WithLabelValues(family).Inc()
+		if !full {
+			partialFailures.WithLabelValues(family).Inc()
+		}
 	}
 }
 

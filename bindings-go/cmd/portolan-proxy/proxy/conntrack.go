@@ -26,6 +26,7 @@ func (s Sysctls) Apply(c *config.Configuration) {
 	conntrack := &c.Conntrack
 	if limit := conntrackMax(*conntrack.MaxPerCore, *conntrack.Min, runtime.NumCPU()); limit > 0 {
 		s.raise("net/netfilter/nf_conntrack_max", limit)
+		s.raise("net/netfilter/nf_conntrack_buckets", limit/connectionsPerBucket)
 	}
 	seconds := func(name string, timeout time.Duration) {
 		if timeout > 0 {
@@ -40,6 +41,9 @@ func (s Sysctls) Apply(c *config.Configuration) {
 		s.write("net/netfilter/nf_conntrack_tcp_be_liberal", 1)
 	}
 }
+
+// connectionsPerBucket is how many connections share a bucket of the kernel's hash table at most, if they are spread evenly.
+const connectionsPerBucket = 4
 
 // conntrackMax is the greater of what every core gets and the least; 0 with nothing for a core.
 func conntrackMax(perCore, least int32, cores int) int {

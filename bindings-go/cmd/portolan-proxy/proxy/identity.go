@@ -26,14 +26,20 @@ type Identity struct {
 	Name string
 	// Addresses are the node's; the first of each family is primary.
 	Addresses []netip.Addr
+	// HostAddresses are those of the host's interfaces, which may be more.
+	HostAddresses []netip.Addr
 	// PodCIDRs are where its pods' addresses come from.
 	PodCIDRs []string
 	// Zone is that of its label topology.kubernetes.io/zone; empty if it has none.
 	Zone string
 }
 
-// Attempts to learn who this node is, doubled from the first pause on: some twelve seconds in all, as in kube-proxy.
-var identityBackoff = wait.Backoff{Steps: 6, Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2}
+// A node is asked for each second until it is there and has addresses, for five minutes, as in kube-proxy: kubelet and the
+// controllers that write them may be on their way.
+const (
+	identityPause  = time.Second
+	identityBounds = 5 * time.Minute
+)
 
 // NodeName is the configuration's, or this host's.
 func NodeName(c *config.Configuration) (string, error) {
@@ -59,13 +65,15 @@ func Identify(ctx context.Context, client kubernetes.Interface, c *config.Config
 	needPodCIDRs := c.DetectLocalMode == "NodeCIDR"
 	var identity Identity
 	var last error
-	err = wait.ExponentialBackoffWithContext(ctx, identityBackoff, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(ctx, identityPause, identityBounds, true, func(ctx context.Context) (bool, error) {
 		var node *corev1.Node
 		if node, last = client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{}); last != nil {
 			klog.FromContext(ctx).Error(last, "Cannot read this node", "node", name)
 			return false, nil
 		}
-		identity, last = identityOf(node)
+		if identity, last = identityOf(node); last != nil {
+			klog.FromContext(ctx).Info("Waiting for this node", "reason", last.Error())
+		}
 		if last == nil && needPodCIDRs && len(identity.PodCIDRs) == 0 {
 			last = fmt.Errorf("Node %s has no spec.podCIDRs, which detectLocalMode NodeCIDR needs", name)
 		}
@@ -104,9 +112,9 @@ func identityOf(node *corev1.Node) (Identity, error) {
 func (i Identity) preferring(bindAddress string) []netip.Addr {
 	bind, err := netip.ParseAddr(bindAddress)
 	if err != nil || bind.IsUnspecified() || bind.IsLoopback() {
-		return i.Addresses
+		return i.everyAddress()
 	}
-	others := slices.DeleteFunc(slices.Clone(i.Addresses), func(each netip.Addr) bool { return each == bind })
+	others := slices.DeleteFunc(i.everyAddress(), func(each netip.Addr) bool { return each == bind })
 	return slices.Insert(others, 0, bind)
 }
 
@@ -118,6 +126,8 @@ type description struct {
 	PodCIDRs          []string `json:"podCIDRs,omitempty"`
 	ClusterCIDRs      []string `json:"clusterCIDRs,omitempty"`
 	DetectLocal       string   `json:"detectLocal"`
+	Bridge            string   `json:"bridgeInterface,omitempty"`
+	InterfacePrefix   string   `json:"interfaceNamePrefix,omitempty"`
 	MasqueradeAll     bool     `json:"masqueradeAll"`
 	ServiceCIDRs      []string `json:"serviceCIDRs,omitempty"`
 	NodePortAddresses []string `json:"nodePortAddresses,omitempty"`
@@ -126,12 +136,13 @@ type description struct {
 
 // Describe writes a node's description for portolan.NewNode.
 func Describe(identity Identity, c *config.Configuration, serviceCIDRs []string) ([]byte, error) {
+	addresses := identity.preferring(c.BindAddress)
 	described := description{
 		NodeName: identity.Name, Zone: identity.Zone, PodCIDRs: identity.PodCIDRs,
 		DetectLocal: "None", MasqueradeAll: config.MasqueradeAll(c), ServiceCIDRs: serviceCIDRs,
-		NodePortAddresses: nodePortAddresses(c),
+		NodePortAddresses: nodePortAddresses(firsts(addresses), c),
 	}
-	for _, address := range identity.preferring(c.BindAddress) {
+	for _, address := range addresses {
 		described.IPs = append(described.IPs, address.String())
 	}
 	if c.ClusterCIDR != "" {
@@ -140,6 +151,11 @@ func Describe(identity Identity, c *config.Configuration, serviceCIDRs []string)
 	switch c.DetectLocalMode {
 	case "NodeCIDR":
 		described.DetectLocal = "NodeCIDR"
+	case "BridgeInterface", "InterfaceNamePrefix":
+		if config.InKernel(c.Mode) {
+			described.DetectLocal = string(c.DetectLocalMode)
+			described.Bridge, described.InterfacePrefix = c.DetectLocal.BridgeInterface, c.DetectLocal.InterfaceNamePrefix
+		}
 	case "", "ClusterCIDR":
 		if c.ClusterCIDR != "" {
 			described.DetectLocal = "ClusterCIDR"
@@ -149,21 +165,4 @@ func Describe(identity Identity, c *config.Configuration, serviceCIDRs []string)
 		described.Scheduler = c.IPVS.Scheduler
 	}
 	return json.Marshal(described)
-}
-
-// nodePortAddresses are those of the configuration. What none means depends on the mode: the primary addresses in
-// nftables (KEP-3866), all of them in the older modes.
-func nodePortAddresses(c *config.Configuration) []string {
-	if len(c.NodePortAddresses) > 0 {
-		isLocalhost := func(text string) bool { return text == config.NodePortsLocalhost }
-		others := slices.DeleteFunc(slices.Clone(c.NodePortAddresses), isLocalhost)
-		if len(others) == 0 {
-			return []string{"127.0.0.0/8", "::1/128"} // where they are not served
-		}
-		return others
-	}
-	if c.Mode == config.ModeNFTables || c.Mode == config.ModeUserspace {
-		return []string{config.NodePortsPrimary}
-	}
-	return []string{config.NodePortsAll}
 }

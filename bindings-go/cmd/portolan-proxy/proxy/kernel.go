@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ type kernel struct {
 
 	mutex sync.Mutex // of the tables: syncing and polling are two goroutines'
 	nft   *portolan.NFT
+	told  portolan.NFTStats // as metrics
 }
 
 func openKernel(_ context.Context, node *portolan.Node) (Backend, error) {
@@ -42,7 +44,11 @@ func (k *kernel) now() int64 { return int64(time.Since(k.start)) }
 func (k *kernel) Sync(ctx context.Context) error {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
+	begun := time.Now()
 	if err := k.nft.Sync(k.node, k.now()); err != nil {
+		return err
+	}
+	if err := k.tell(time.Since(begun)); err != nil {
 		return err
 	}
 	k.first.Do(func() { close(k.inForce) })
@@ -79,7 +85,9 @@ func (k *kernel) Run(ctx context.Context) error {
 		}
 		k.mutex.Lock()
 		now := k.now()
+		begun := time.Now()
 		next, err := k.nft.Poll(now)
+		err = errors.Join(err, k.tell(time.Since(begun)))
 		k.mutex.Unlock()
 		wait := pollMost
 		if err != nil {
@@ -90,6 +98,22 @@ func (k *kernel) Run(ctx context.Context) error {
 		}
 		timer.Reset(wait)
 	}
+}
+
+// tell tells what was done by a call that took so long. Called with the mutex held.
+func (k *kernel) tell(took time.Duration) error {
+	now, err := k.nft.Stats()
+	if err != nil {
+		return err
+	}
+	if now.FlowReadsIPv4 > k.told.FlowReadsIPv4 {
+		metrics.Forgotten(false, now.StaleFlowsIPv4-k.told.StaleFlowsIPv4, took)
+	}
+	if now.FlowReadsIPv6 > k.told.FlowReadsIPv6 {
+		metrics.Forgotten(true, now.StaleFlowsIPv6-k.told.StaleFlowsIPv6, took)
+	}
+	k.told = now
+	return nil
 }
 
 // Close leaves the tables as they are: packets go on while the proxy is away.

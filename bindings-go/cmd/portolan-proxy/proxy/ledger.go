@@ -10,7 +10,6 @@ import (
 // ledger knows which ServicePorts have a Local policy and, while they have endpoints, none on this node. It costs what
 // changed.
 type ledger struct {
-	since   uint64
 	lacking map[portKey]lack
 }
 
@@ -24,21 +23,20 @@ type portKey struct {
 // lack is for which of its policies a ServicePort has no endpoint.
 type lack struct{ internal, external bool }
 
-// follow takes in what the node decided since the last time.
-func (l *ledger) follow(node *portolan.Node) error {
-	changes, err := node.Changes(l.since)
-	if err != nil {
-		return err
+func keyOf(change portolan.Change) portKey {
+	return portKey{
+		types.NamespacedName{Namespace: change.Namespace, Name: change.Name},
+		change.PortName, change.Protocol, change.IPv6,
 	}
+}
+
+// follow takes in what the node decided since the last time.
+func (l *ledger) follow(changes portolan.Changes) {
 	if changes.Full || l.lacking == nil {
 		l.lacking = map[portKey]lack{}
 	}
-	l.since = changes.To
 	for change := range changes.All() {
-		key := portKey{
-			types.NamespacedName{Namespace: change.Namespace, Name: change.Name},
-			change.PortName, change.Protocol, change.IPv6,
-		}
+		key := keyOf(change)
 		delete(l.lacking, key)
 		if change.Kind == portolan.ChangePut && change.Service != nil {
 			if lacks := lacksOf(change.Service); lacks != (lack{}) {
@@ -46,7 +44,6 @@ func (l *ledger) follow(node *portolan.Node) error {
 			}
 		}
 	}
-	return nil
 }
 
 func lacksOf(service *portolan.ServiceSpec) lack {

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
@@ -38,7 +40,9 @@ type Proxy struct {
 	recorder events.EventRecorder
 	health   *health.Proxy
 	checks   *healthChecks
+	loopback *loopback
 	node     *portolan.Node
+	since    uint64 // the node's generation that is told of
 	ledger   ledger
 	backend  Backend
 	synced   bool // the first full sync has been
@@ -62,7 +66,7 @@ func (p *Proxy) Run(ctx context.Context) (err error) {
 	}
 	defer broadcaster.Shutdown()
 	p.recorder = broadcaster.NewRecorder(kube.EventScheme(), "kube-proxy")
-	p.health = health.NewProxy(p.syncPeriod(), metrics.Probed)
+	p.health = health.NewProxy(config.SyncPeriod(p.configuration), metrics.Probed)
 
 	failed := make(chan error, 2)
 	if err := p.serveAll(ctx, failed); err != nil {
@@ -104,7 +108,10 @@ func (p *Proxy) serveAll(ctx context.Context, failed chan<- error) error {
 	return nil
 }
 
-func (p *Proxy) start(ctx context.Context) error {
+func (p *Proxy) start(ctx context.Context) (err error) {
+	if p.identity.HostAddresses, err = hostAddresses(); err != nil {
+		return err
+	}
 	described, err := Describe(p.identity, p.configuration, nil)
 	if err != nil {
 		return err
@@ -115,6 +122,8 @@ func (p *Proxy) start(ctx context.Context) error {
 	if p.backend, err = p.open(ctx, p.node, p.configuration); err != nil {
 		return errors.Join(err, p.node.Close())
 	}
+	klog.FromContext(ctx).Info("Serving", "node", p.identity.Name, "addresses", p.identity.Addresses,
+		"mode", servedMode(p.configuration), "nodePortAddresses", nodePortSelection(p.configuration))
 	p.tell(corev1.EventTypeNormal, "Starting", "StartKubeProxy", "")
 	if p.configuration.Mode == config.ModeIPVS {
 		p.tell(corev1.EventTypeWarning, "IPVSDeprecation", "ProxyModeCheck",
@@ -126,6 +135,7 @@ func (p *Proxy) start(ctx context.Context) error {
 func (p *Proxy) stop() {
 	if p.checks != nil {
 		p.checks.served.Close()
+		p.loopback.Close()
 	}
 	if err := errors.Join(p.backend.Close(), p.node.Close()); err != nil {
 		klog.Background().Error(err, "Not closed in order")
@@ -138,19 +148,30 @@ func (p *Proxy) informers(ctx context.Context, follower *kube.Follower) (*kube.I
 	if err != nil {
 		return nil, err
 	}
-	if err := informers.WatchServiceCIDRs(ctx, p.client); err != nil {
+	err = wait.PollUntilContextCancel(ctx, identityPause, true, func(ctx context.Context) (bool, error) {
+		err := informers.WatchServiceCIDRs(ctx, p.client)
+		if err != nil {
+			klog.FromContext(ctx).Error(err, "Trying again")
+		}
+		return err == nil, nil
+	})
+	if err != nil {
 		return nil, err
 	}
-	slices := informers.Informer(portolan.KindEndpointSlice)
-	if err := slices.AddIndexers(cache.Indexers{sliceOwner: indexByService}); err != nil {
+	endpointSlices := informers.Informer(portolan.KindEndpointSlice)
+	if err := endpointSlices.AddIndexers(cache.Indexers{sliceOwner: indexByService}); err != nil {
 		return nil, err
 	}
 	p.checks = &healthChecks{
-		node: p.identity.Name, slices: slices.GetIndexer(), served: health.NewServices(nil, p.health.Healthy),
+		node: p.identity.Name, slices: endpointSlices.GetIndexer(),
+		served:  health.NewServices(healthCheckAddresses(p.identity, p.configuration), p.health.Healthy),
 		refused: p.tellOfHealthCheck, ports: map[types.NamespacedName]uint16{},
 	}
-	if _, err := informers.Informer(portolan.KindService).AddEventHandler(p.checks.handler()); err != nil {
-		return nil, err
+	p.loopback = newLoopback(loopbackNodePorts(p.configuration))
+	for _, handler := range []cache.ResourceEventHandler{p.checks.handler(), p.loopback.handler()} {
+		if _, err := informers.Informer(portolan.KindService).AddEventHandler(handler); err != nil {
+			return nil, err
+		}
 	}
 	if _, err := informers.Informer(portolan.KindNode).AddEventHandler(p.eligibility()); err != nil {
 		return nil, err
@@ -161,14 +182,19 @@ func (p *Proxy) informers(ctx context.Context, follower *kube.Follower) (*kube.I
 // follow brings every change into force until ctx ends or something fails.
 func (p *Proxy) follow(ctx context.Context, cancel func(), failed <-chan error) error {
 	follower := kube.NewFollower(p.node, kube.WithRender(p.render), kube.WithDescription(p.describe),
-		kube.WithLogger(klog.FromContext(ctx)), kube.WithRecorder(p.recorder))
+		kube.WithLogger(klog.FromContext(ctx)), kube.WithRecorder(p.recorder),
+		kube.WithPause(config.MinSyncPeriod(p.configuration)))
 	informers, err := p.informers(ctx, follower)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	informers.Start(ctx.Done())
 	defer informers.Shutdown()
 	ended := make(chan error, 2)
+	go p.watchAddresses(ctx, follower.DescribeAgain) // ends with ctx
 	go func() { ended <- follower.Run(ctx) }()
 	go func() { ended <- p.backend.Run(ctx) }()
 	var first error
@@ -189,6 +215,29 @@ func (p *Proxy) follow(ctx context.Context, cancel func(), failed <-chan error) 
 	return first
 }
 
+// watchAddresses looks after each sync period whether the host has got other addresses, where NodePorts are served at more
+// than the primary ones, until ctx ends.
+func (p *Proxy) watchAddresses(ctx context.Context, changed func()) {
+	if slices.Equal(nodePortSelection(p.configuration), []string{config.NodePortsPrimary}) {
+		return
+	}
+	before := p.identity.HostAddresses
+	ticker := time.NewTicker(config.SyncPeriod(p.configuration))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if now, err := hostAddresses(); err == nil && !slices.Equal(now, before) {
+			before = now
+			klog.FromContext(ctx).Info("The host has other addresses", "addresses", now)
+			changed()
+		}
+	}
+}
+
 // describe writes the node's description anew. While the cluster says nothing of its addresses it stays as it was.
 func (p *Proxy) describe(node *corev1.Node, serviceCIDRs []string) ([]byte, error) {
 	if node == nil {
@@ -196,6 +245,9 @@ func (p *Proxy) describe(node *corev1.Node, serviceCIDRs []string) ([]byte, erro
 	}
 	identity, err := identityOf(node)
 	if err != nil {
+		return nil, err
+	}
+	if identity.HostAddresses, err = hostAddresses(); err != nil {
 		return nil, err
 	}
 	return Describe(identity, p.configuration, serviceCIDRs)
@@ -210,7 +262,7 @@ func (p *Proxy) render(ctx context.Context, batch kube.Batch) error {
 	begun := time.Now()
 	if err := p.backend.Sync(ctx); err != nil {
 		if !errors.Is(err, portolan.ErrAgain) {
-			metrics.Failed()
+			metrics.Failed(!p.synced)
 		}
 		return err
 	}
@@ -224,10 +276,14 @@ func (p *Proxy) render(ctx context.Context, batch kube.Batch) error {
 		go debug.FreeOSMemory()
 	}
 	p.checks.update()
-	if err := p.ledger.follow(p.node); err != nil {
+	changes, err := p.node.Changes(p.since)
+	if err != nil {
 		return err
 	}
+	p.since = changes.To
+	p.ledger.follow(changes)
 	p.ledger.tell()
+	p.loopback.follow(changes)
 	return nil
 }
 
@@ -255,16 +311,6 @@ func (p *Proxy) eligibility() cache.ResourceEventHandler {
 		UpdateFunc: func(_, object any) { look(object) },
 		DeleteFunc: func(any) { p.health.SetEligible(false) },
 	}
-}
-
-func (p *Proxy) syncPeriod() time.Duration {
-	switch p.configuration.Mode {
-	case config.ModeNFTables:
-		return p.configuration.NFTables.SyncPeriod.Duration
-	case config.ModeIPVS:
-		return p.configuration.IPVS.SyncPeriod.Duration
-	}
-	return p.configuration.IPTables.SyncPeriod.Duration
 }
 
 // tell creates an Event about the node, as kube-proxy does: with the node's name for a UID too.

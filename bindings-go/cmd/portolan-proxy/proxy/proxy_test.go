@@ -40,7 +40,7 @@ import (
 const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
-	metrics.Register()
+	metrics.Register(true)
 	os.Exit(m.Run())
 }
 
@@ -51,6 +51,7 @@ type recorded struct {
 	mutex sync.Mutex
 	syncs [][]portolan.Frontend
 	cidrs []netip.Prefix
+	pods  []netip.Prefix
 	fail  error
 }
 
@@ -68,7 +69,7 @@ func (r *recorded) Sync(context.Context) error {
 	changes, err := r.node.Changes(0)
 	for change := range changes.All() {
 		if change.Node != nil {
-			r.cidrs = change.Node.ServicePrefixes
+			r.cidrs, r.pods = change.Node.ServicePrefixes, change.Node.PodPrefixes
 		}
 	}
 	return err
@@ -271,6 +272,15 @@ func TestWhatTheClusterSaysIsServedAndToldOf(t *testing.T) {
 		`kubeproxy_sync_proxy_rules_service_changes_total{ip_family="IPv4"}`,
 		`kubeproxy_sync_proxy_rules_endpoint_changes_pending{ip_family="IPv4"}`,
 		`kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family="IPv4"}`,
+		`kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family="IPv4"}`,
+		`kubeproxy_conntrack_reconciler_sync_duration_seconds_count{ip_family="IPv6"}`,
+		`kubeproxy_nftables_localhost_nodeport_listeners{ip_family="IPv6"}`,
+		`kubeproxy_nftables_localhost_nodeport_listener_creation_failures_total{ip_family="IPv4"}`,
+		`kubeproxy_sync_proxy_rules_iptables_restore_failures_total{ip_family="IPv4"}`,
+		`kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total{ip_family="IPv6"}`,
+		`kubeproxy_sync_proxy_rules_iptables_total{ip_family="IPv4",table="nat"}`,
+		`kubeproxy_sync_proxy_rules_iptables_last{ip_family="IPv6",table="filter"}`,
+		`kubeproxy_iptables_localhost_nodeports_accepted_packets_total`,
 		`kubeproxy_proxy_healthz_total{code="200"}`, `kubeproxy_proxy_livez_total{code="200"}`,
 		"rest_client_requests_total", "rest_client_request_duration_seconds_bucket", "kubernetes_build_info",
 		"process_resident_memory_bytes", "process_cpu_seconds_total", "go_goroutines",
@@ -319,6 +329,41 @@ func TestANodesOtherAddressesAndServiceCIDRsAreFollowed(t *testing.T) {
 	})
 	if !servedAt("192.168.66.12:30080")() {
 		t.Error("the NodePort is gone")
+	}
+}
+
+func TestAProxyWaitsForItsNodeAndFollowsItsPodCIDRs(t *testing.T) {
+	r := start(t, "mode: nftables\ndetectLocalMode: NodeCIDR\n", service("web", "10.96.0.80"), slice("web", "node-2", "10.244.2.5"))
+	healthz := r.configuration.HealthzBindAddress
+	eventually(t, "healthy while it starts", func() bool { code, _ := get(healthz, "/healthz"); return code == 200 })
+	without := node("192.168.66.11")
+	without.Spec.PodCIDRs = nil
+	r.server.Fail(true)
+	r.server.Put(without)
+	time.Sleep(50 * time.Millisecond)
+	r.server.Fail(false)
+	time.Sleep(50 * time.Millisecond)
+	if len(r.ended) > 0 || r.backend.last() != nil {
+		t.Fatalf("ended %v, served %v", len(r.ended), r.backend.last())
+	}
+	r.server.Put(node("192.168.66.11"))
+	pods := func(want string) func() bool {
+		return func() bool {
+			r.backend.mutex.Lock()
+			defer r.backend.mutex.Unlock()
+			return slices.Equal(r.backend.pods, []netip.Prefix{netip.MustParsePrefix(want)})
+		}
+	}
+	eventually(t, "the node's pods", pods("10.244.1.0/24"))
+	moved := node("192.168.66.11")
+	moved.Spec.PodCIDRs = []string{"10.244.7.0/24"}
+	r.server.Put(moved)
+	eventually(t, "others", pods("10.244.7.0/24"))
+	// A node that is gone is no place for new clients; what is in force stays.
+	r.server.Delete(moved)
+	eventually(t, "not eligible", func() bool { code, _ := get(healthz, "/healthz"); return code == 503 })
+	if len(r.ended) > 0 || len(r.backend.last()) != 1 {
+		t.Errorf("ended %v, served %v", len(r.ended), r.backend.last())
 	}
 }
 
@@ -440,6 +485,18 @@ func TestPagesAreServedAtTheMetricsPort(t *testing.T) {
 	} {
 		eventually(t, path, func() bool { code, text := get(at, path); return code == 200 && strings.Contains(text, want) })
 	}
+	request, err := http.NewRequest(http.MethodPut, "http://"+at+"/debug/flags/v", strings.NewReader("0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil || answer.StatusCode != 200 {
+		t.Fatalf("another verbosity: %v, %v", answer, err)
+	}
+	_ = answer.Body.Close()
+	if _, text := get(at, "/statusz"); !strings.Contains(text, "/proxyMode") {
+		t.Errorf("/statusz lists no paths: %s", text)
+	}
 	bare := start(t, "", node("192.168.66.11"))
 	eventually(t, "served", func() bool { code, _ := get(bare.configuration.MetricsBindAddress, "/healthz"); return code == 200 })
 	for _, path := range []string{"/flagz", "/statusz", "/debug/pprof/"} {
@@ -467,13 +524,28 @@ func TestAFailingBackendMakesTheProxyUnhealthyAndIsTriedAgain(t *testing.T) {
 	})
 }
 
+func addresses(texts ...string) (all []netip.Addr) {
+	for _, text := range texts {
+		all = append(all, netip.MustParseAddr(text))
+	}
+	return all
+}
+
 func TestDescriptionsFollowTheMode(t *testing.T) {
-	identity := proxy.Identity{Name: "node-1", Zone: "z", PodCIDRs: []string{"10.244.1.0/24"}}
+	identity := proxy.Identity{
+		Name: "node-1", Zone: "z", PodCIDRs: []string{"10.244.1.0/24"},
+		Addresses:     addresses("192.168.66.11", "192.168.66.12", "fd00::11"),
+		HostAddresses: addresses("172.17.0.1", "192.168.66.11"),
+	}
 	for _, each := range []struct{ text, has string }{
 		{"mode: userspace\nipvs: {scheduler: wlc}\n", `"scheduler":"wlc"`},
 		{"mode: ipvs\n", `"nodePortAddresses":["all"]`},
 		{"mode: nftables\nnodePortAddresses: [primary, localhost]\n", `"nodePortAddresses":["primary"]`},
 		{"mode: nftables\nnodePortAddresses: [localhost]\n", `"nodePortAddresses":["127.0.0.0/8","::1/128"]`},
+		{"nodePortAddresses: [primary, 10.0.0.0/8, localhost]\n", `"nodePortAddresses":["192.168.66.11/32","fd00::11/128","10.0.0.0/8"]`},
+		{"nodePortAddresses: [10.0.0.0/8, all]\n", `"nodePortAddresses":["all"]`},
+		{"", `"ips":["192.168.66.11","192.168.66.12","fd00::11","172.17.0.1"]`},
+		{"bindAddress: 172.17.0.1\n", `"ips":["172.17.0.1","192.168.66.11","192.168.66.12","fd00::11"]`},
 		{"mode: iptables\n", `"nodePortAddresses":["all"]`},
 		{"mode: nftables\n", `"nodePortAddresses":["primary"]`},
 		{"mode: nftables\nnodePortAddresses: [10.0.0.0/8]\n", `"nodePortAddresses":["10.0.0.0/8"]`},
@@ -482,6 +554,9 @@ func TestDescriptionsFollowTheMode(t *testing.T) {
 		{"clusterCIDR: 10.244.0.0/16\n", `"detectLocal":"ClusterCIDR"`},
 		{"", `"detectLocal":"None"`},
 		{"detectLocalMode: NodeCIDR\n", `"detectLocal":"NodeCIDR"`},
+		{"detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}\n", `"detectLocal":"BridgeInterface","bridgeInterface":"cni0"`},
+		{"detectLocalMode: InterfaceNamePrefix\ndetectLocal: {interfaceNamePrefix: cali}\n", `"detectLocal":"InterfaceNamePrefix","interfaceNamePrefix":"cali"`},
+		{"mode: userspace\ndetectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}\n", `"detectLocal":"None"`},
 	} {
 		header := "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 		c, _, err := config.Parse([]byte(header + each.text))

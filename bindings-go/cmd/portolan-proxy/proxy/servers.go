@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -11,6 +12,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/compatibility"
 	"k8s.io/component-base/configz"
+	"k8s.io/component-base/logs"
 	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/component-base/metrics/prometheus/slis"
 	zpages "k8s.io/component-base/zpages/features"
@@ -63,7 +65,7 @@ func metricsHandler(c *config.Configuration, flags cliflag.NamedFlagSets) (http.
 			return nil, err
 		}
 		effective := compatibility.NewEffectiveVersionFromString(version, "", "")
-		statusz.Install(mux, component, statusz.NewRegistry(effective))
+		statusz.Install(mux, component, statusz.NewRegistry(effective, statusz.WithListedPaths(listedPaths)))
 	}
 	if c.EnableProfiling {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -71,8 +73,25 @@ func metricsHandler(c *config.Configuration, flags cliflag.NamedFlagSets) (http.
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+		mux.HandleFunc("PUT /debug/flags/v", setVerbosity)
 	}
 	return mux, nil
+}
+
+// listedPaths are told of at /statusz.
+var listedPaths = []string{"/configz", "/healthz", "/metrics", "/metrics/slis", "/proxyMode", "/statusz"}
+
+// setVerbosity sets --v of the process that runs to the request's body.
+func setVerbosity(w http.ResponseWriter, r *http.Request) {
+	wanted, err := io.ReadAll(io.LimitReader(r.Body, 16))
+	if err == nil {
+		var said string
+		if said, err = logs.GlogSetter(string(wanted)); err == nil {
+			_, _ = io.WriteString(w, said+"\n")
+			return
+		}
+	}
+	http.Error(w, err.Error(), http.StatusBadRequest)
 }
 
 // servedMode is the mode's name as kube-proxy tells it.
