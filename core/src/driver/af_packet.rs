@@ -61,7 +61,8 @@ impl AfPacketOptions {
 /// Neither resolves neighbours. A next hop is asked for by routers that route Services' addresses to it, and gives the
 /// packet, whose destination is an endpoint now, back to its router, which knows the way. A bump stands between stations
 /// and their router, which both keep talking to each other: no address, route or station changes, and who takes it out
-/// again leaves a wire. A host that routes itself has a kernel for neighbours: give it a [`Tun`](super::Tun).
+/// again leaves a wire. Only what was translated to its own sender goes back, as an answer does: a client that is its own
+/// endpoint. A host that routes itself has a kernel for neighbours: give it a [`Tun`](super::Tun).
 ///
 /// The kernel sees every frame, too: packet sockets copy. So the interfaces have no addresses that Services use, or the
 /// host drops IP behind our backs (`nft`: a chain of `type filter hook ingress`), and does not forward. Between two

@@ -7,6 +7,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
+use super::parties::{self, Party};
 use super::port::Placed;
 use super::segment::MAX_PACKET_LEN;
 use super::{ethernet, virtio};
@@ -38,6 +39,8 @@ pub(super) struct Burst {
     descriptors: Box<[Descriptor]>,
     /// Bytes of each packet's link header.
     link_lens: Box<[u8]>,
+    /// Who sent each packet, where that is asked for.
+    senders: Box<[Option<Party>]>,
     count: usize,
     /// Where the next packet's headroom begins.
     free: usize,
@@ -58,7 +61,7 @@ impl Burst {
         } else {
             frames_bytes
         };
-        frames + MAX_PACKETS * (size_of::<Descriptor>() + size_of::<u8>())
+        frames + MAX_PACKETS * (size_of::<Descriptor>() + size_of::<u8>() + size_of::<Option<Party>>())
     }
 
     pub(super) fn new(frames_bytes: usize) -> Self {
@@ -68,6 +71,7 @@ impl Burst {
             frames: frames.into_boxed_slice(),
             descriptors: descriptors.into_boxed_slice(),
             link_lens: Box::new([0; MAX_PACKETS]),
+            senders: Box::new([None; MAX_PACKETS]),
             count: 0,
             free: 0,
         }
@@ -118,6 +122,27 @@ impl Burst {
         self.count = self.count.saturating_add(1);
         self.free = offset.saturating_add(capacity).next_multiple_of(LINE);
         true
+    }
+
+    /// Remembers who sent the packet that was pushed last, as it says now, before it is translated.
+    pub(super) fn note_sender(&mut self) {
+        let Some(index) = self.count.checked_sub(1) else {
+            return;
+        };
+        let sender = self
+            .descriptor(index)
+            .and_then(|descriptor| parties::sender(self.packet(&descriptor, 0)?));
+        if let Some(place) = self.senders.get_mut(index) {
+            *place = sender;
+        }
+    }
+
+    /// Is the packet, as it is now, for the very party that sent it?
+    pub(super) fn is_for_its_sender(&mut self, index: usize, descriptor: &Descriptor) -> bool {
+        let receiver = self
+            .packet(descriptor, 0)
+            .and_then(|packet| parties::receiver(packet));
+        receiver.is_some() && self.senders.get(index).copied().flatten() == receiver
     }
 
     /// Bytes that were read into `slot`, whose room began `before` bytes before it.

@@ -40,6 +40,7 @@
 //! | `queue` | one thread: read a burst, process it, write it out |
 //! | `burst` | the memory of one burst |
 //! | `output` | writing, and what became of each packet |
+//! | `parties` | whom a packet is from and for |
 //! | `segment` | checksums and segments in software |
 //! | `virtio` | the header that carries offload |
 //! | `stats`, `stop`, `error` | counts, the request to stop, what goes wrong |
@@ -55,6 +56,7 @@ mod error;
 mod ethernet;
 mod mmsg;
 mod output;
+mod parties;
 mod port;
 mod queue;
 mod run;

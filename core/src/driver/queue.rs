@@ -114,6 +114,9 @@ impl Queue {
             match self.output.port.read(room) {
                 Ok(Arrived::Closed) => return Err(self.gone(Way::Back)),
                 Ok(Arrived::Packet(placed)) if self.burst.push(slot, &placed) => {
+                    if self.output.port.far.is_some() {
+                        self.burst.note_sender();
+                    }
                     packets = packets.saturating_add(1);
                     bytes = bytes.saturating_add(placed.len);
                 }
@@ -170,9 +173,16 @@ impl Queue {
                 Verdict::Drop => Count::Dropped,
             };
             self.output.stats.add(count, 1);
-            let Some(way) = self.output.port.way(descriptor.verdict()) else {
+            let Some(mut way) = self.output.port.way(descriptor.verdict()) else {
                 continue;
             };
+            // A client that is its own endpoint is on this side, and its router would hardly send it its own packets.
+            if way == Way::On
+                && descriptor.verdict() == Verdict::Forward
+                && self.burst.is_for_its_sender(index, &descriptor)
+            {
+                way = Way::Back;
+            }
             if self.write_packet(index, &descriptor, way) == Written::Gone {
                 return Err(self.gone(way));
             }

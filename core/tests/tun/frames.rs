@@ -310,6 +310,39 @@ fn a_web_server_answers_curl_and_a_service_without_endpoints_refuses() {
     });
 }
 
+/// The router would have to send the client its own packets back: it sees none of them.
+#[test]
+fn between_two_interfaces_a_client_that_is_its_own_endpoint_gets_its_packets_back() {
+    let name = "between_two_interfaces_a_client_that_is_its_own_endpoint_gets_its_packets_back";
+    in_namespace(name, || {
+        let wire = Wire::new();
+        wire.client.run(|| {
+            ip(&format!("route add {} via 10.9.0.3", THERE[0]));
+            ip(&format!("-6 route add {} via fd09::3", THERE[1]));
+        });
+        let mut serving = Wire::serve(&between(), &RunOptions::default());
+        for ((here, node), cluster_ip) in HERE.into_iter().zip(THERE).zip(CLUSTER_IPS) {
+            let frontend = SocketAddr::new(cluster_ip, 80);
+            let listener = wire.client.run(move || TcpListener::bind((here, 0)));
+            let listener = listener.expect("a port to listen on");
+            let to = listener.local_addr().expect("its address");
+            serving.serve(Protocol::Tcp, frontend, Some(to));
+            let deliver = move || tcp_delivers_to(listener, frontend, 1 << 20);
+            assert_eq!(wire.client.run(deliver).ip(), node);
+
+            let socket = wire.client.run(move || UdpSocket::bind((here, 0)));
+            let socket = socket.expect("a port");
+            let to = socket.local_addr().expect("its address");
+            serving.serve(Protocol::Udp, frontend, Some(to));
+            socket.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+            socket.send_to(b"to me", frontend).expect("it goes out");
+            let (len, from) = socket.recv_from(&mut [0; 16]).expect("it arrives");
+            assert_eq!((len, from.ip()), (5, node));
+        }
+        assert_eq!(failures(&serving.stop()), 0);
+    });
+}
+
 /// A router and its next hop, which has two queues.
 #[test]
 fn a_next_hop_gives_packets_back_to_the_router_that_sent_them() {
