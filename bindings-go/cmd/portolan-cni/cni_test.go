@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -21,7 +20,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/portolan/portolan/bindings-go/cmd/portolan-cni/plugin"
+	"github.com/portolan/portolan/bindings-go/cmd/portolan-cni/attachment"
 	"github.com/portolan/portolan/bindings-go/cmd/portolan-cni/podnet"
 	"github.com/portolan/portolan/bindings-go/kube/apiserver"
 )
@@ -63,8 +62,9 @@ func TestVersionsSpoken(t *testing.T) {
 }
 
 // cluster is a client and a server with a Service, and a daemon.
-func cluster(t *testing.T) (rig *rig, client, server *testPod) {
+func cluster(t *testing.T, mode attachment.Mode) (rig *rig, client, server *testPod) {
 	rig = newRig(t)
+	rig.mode = mode
 	client, server = rig.newPod("client"), rig.newPod("server")
 	server.serve()
 	client.serve()
@@ -79,25 +79,47 @@ const (
 	own4, own6 = "http://10.96.0.81", "http://[fd00:96::81]"
 )
 
-func TestAPodReachesServices(t *testing.T) {
+// inBothModes runs a test in parallel for each way into the dataplane.
+func inBothModes(t *testing.T, test func(*testing.T, attachment.Mode)) {
 	t.Parallel()
-	_, client, server := cluster(t)
+	for _, mode := range []attachment.Mode{attachment.ModeTUN, attachment.ModeWire} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			test(t, mode)
+		})
+	}
+}
+
+func TestAPodReachesServices(t *testing.T) { inBothModes(t, podReachesServices) }
+
+func podReachesServices(t *testing.T, mode attachment.Mode) {
+	_, client, server := cluster(t, mode)
 	client.mustAdd()
 	for url, address := range map[string]string{web4: client.ipv4, web6: client.ipv6} {
 		for range 5 {
 			said := client.mustCurl(url, "server")
 			from, err := netip.ParseAddrPort(strings.TrimPrefix(said, "server saw "))
-			if err != nil || from.Addr().String() != address || from.Port() < 61000 {
-				t.Errorf("%s: %s; wanted the pod's own address and a port from 61000 on", url, said)
+			if err != nil || from.Addr().String() != address || (from.Port() < 61000) != (mode == attachment.ModeWire) {
+				t.Errorf("%s: %s; wanted the pod's own address and a port from 61000 on, by wire the client's", url, said)
 			}
 		}
 	}
-	t.Run("UDP", func(t *testing.T) {
-		for _, service := range []string{"10.96.0.80:53", "[fd00:96::80]:53"} {
-			if said := client.ask(t, service, "hello"); !strings.HasPrefix(said, "server saw ") || !strings.HasSuffix(said, ": hello") {
-				t.Errorf("%s: %q", service, said)
+	t.Run("UDP, whole and in fragments there and back", func(t *testing.T) {
+		long := strings.Repeat("in fragments ", 1500)
+		for _, to := range []string{
+			"10.96.0.80:53", "[fd00:96::80]:53", // others than Services lose none either
+			server.ipv4 + ":5353", "[" + server.ipv6 + "]:5353",
+		} {
+			for _, text := range []string{"hello", long, "once more", long} {
+				if said := client.ask(t, to, text); !strings.HasPrefix(said, "server saw ") || !strings.HasSuffix(said, ": "+text) {
+					t.Errorf("%s: %d bytes sent, %d back: %.60q", to, len(text), len(said), said)
+				}
 			}
 		}
+	})
+	t.Run("SCTP", func(t *testing.T) {
+		associates(t, client, server, netip.MustParseAddr("10.96.0.80"))
+		associates(t, client, server, netip.MustParseAddr("fd00:96::80"))
 	})
 	t.Run("itself, by its Service", func(t *testing.T) {
 		client.mustCurl(own4, "client")
@@ -106,16 +128,22 @@ func TestAPodReachesServices(t *testing.T) {
 			t.Errorf("UDP: %q", said)
 		}
 	})
-	t.Run("others, past the dataplane", func(t *testing.T) {
+	t.Run("others, with a TUN past the dataplane", func(t *testing.T) {
 		before := client.throughDevice()
 		client.mustCurl("http://"+server.ipv4+":8080", "server")
 		client.mustCurl("http://["+server.ipv6+"]:8080", "server")
 		server.mustCurl("http://"+client.ipv4+":8080", "client")
 		server.mustCurl("http://["+client.ipv6+"]:8080", "client")
-		if after := client.throughDevice(); after != before {
+		if after := client.throughDevice(); after != before && mode == attachment.ModeTUN {
 			t.Errorf("packets through portolan0: %s, then %s", before, after)
 		}
 	})
+	if mode == attachment.ModeWire {
+		t.Run("Services at other addresses, past the load balancer", func(t *testing.T) {
+			client.mustCurl("http://203.0.113.80", "server")
+			client.mustCurl("http://[2001:db8::80]", "server")
+		})
+	}
 	t.Run("an address that no Service has", func(t *testing.T) {
 		if said, err := client.curl("http://10.96.0.99"); err == nil {
 			t.Errorf("answered: %s", said)
@@ -162,7 +190,7 @@ func (p *testPod) throughDevice() (counts string) {
 // ask sends a datagram and gives what comes back.
 func (p *testPod) ask(t *testing.T, to, text string) string {
 	t.Helper()
-	var said [2048]byte
+	said := make([]byte, 1<<16)
 	var size int
 	p.inside(p.name, func() error {
 		connection, err := net.Dial("udp", to)
@@ -174,7 +202,7 @@ func (p *testPod) ask(t *testing.T, to, text string) string {
 		if _, err := connection.Write([]byte(text)); err != nil {
 			return err
 		}
-		size, err = connection.Read(said[:])
+		size, err = connection.Read(said)
 		return err
 	})
 	return string(said[:size])
@@ -196,9 +224,10 @@ func (p *testPod) refused(to string) (refusal error) {
 	return refusal
 }
 
-func TestEveryCommandTwiceOver(t *testing.T) {
-	t.Parallel()
-	rig, client, _ := cluster(t)
+func TestEveryCommandTwiceOver(t *testing.T) { inBothModes(t, everyCommandTwiceOver) }
+
+func everyCommandTwiceOver(t *testing.T, mode attachment.Mode) {
+	rig, client, _ := cluster(t, mode)
 	before := client.arrangement()
 	for range 2 {
 		var results []string
@@ -248,14 +277,24 @@ func TestEveryCommandTwiceOver(t *testing.T) {
 	}
 }
 
-func TestCheckSeesWhatIsMissing(t *testing.T) {
-	t.Parallel()
-	_, client, _ := cluster(t)
-	for _, damage := range [][]string{
-		{"link", "del", "portolan0"},
-		{"route", "del", "10.96.0.0/16"},
-		{"-6", "rule", "del", "pref", "11"},
-	} {
+func TestCheckSeesWhatIsMissing(t *testing.T) { inBothModes(t, checkSeesWhatIsMissing) }
+
+func checkSeesWhatIsMissing(t *testing.T, mode attachment.Mode) {
+	_, client, _ := cluster(t, mode)
+	before := client.arrangement()
+	damages := map[attachment.Mode][][]string{
+		attachment.ModeTUN: {
+			{"link", "del", "portolan0"},
+			{"route", "del", "10.96.0.0/16"},
+			{"-6", "rule", "del", "pref", "11"},
+			{"rule", "del", "pref", "13"},
+		},
+		attachment.ModeWire: {
+			{"link", "del", "portolan0"}, // and with it what the pod takes for its interface
+			{"link", "set", "portolan1", "down"},
+		},
+	}
+	for _, damage := range damages[mode] {
 		// The daemon may have mended it before CHECK asks, but not every time.
 		seen := false
 		for try := 0; try < 3 && !seen; try++ {
@@ -268,68 +307,16 @@ func TestCheckSeesWhatIsMissing(t *testing.T) {
 		}
 		client.eventually("the daemon mends it by itself", client.check)
 		client.mustCurl(web4, "server")
+		client.mustCurl(web6, "server")
 	}
-}
-
-func TestKillingTheDaemonIsSurvived(t *testing.T) {
-	t.Parallel()
-	rig, client, server := cluster(t)
-	before := client.arrangement()
-	client.mustAdd()
-	client.mustCurl(web4, "server")
-	rig.kill()
-
-	client.mustCurl("http://"+server.ipv4+":8080", "server")
-	server.mustCurl("http://["+client.ipv6+"]:8080", "client")
-	if err := client.check(); code(err) != types.ErrTryAgainLater {
-		t.Errorf("CHECK without a daemon: %v", err)
+	if err := client.del(); err != nil || client.arrangement() != before {
+		t.Errorf("DEL left something behind: %v %s", err, differences(before, client.arrangement()))
 	}
-	if err := rig.cni().GetStatusNetworkList(t.Context(), rig.network(client)); code(err) != plugin.ErrPluginNotAvailable {
-		t.Errorf("STATUS without a daemon: %v", err)
-	}
-
-	rig.start()
-	rig.eventually("the next daemon serves the pod", client.check)
-	client.mustCurl(web4, "server")
-	client.mustCurl(web6, "server")
-
-	// Killed at any moment of ADD and DEL.
-	for range 15 {
-		daemon := rig.daemon
-		timer := time.AfterFunc(time.Duration(rand.IntN(60))*time.Millisecond, func() { _ = daemon.Process.Kill() })
-		_, _ = client.add()
-		_ = client.del()
-		_, _ = client.add()
-		timer.Stop()
-		rig.kill()
-		rig.start()
-		client.mustAdd()
-		client.mustCurl(web4, "server")
-	}
-	rig.kill()
-	if err := client.del(); err != nil {
-		t.Errorf("DEL without a daemon: %v", err)
-	}
-	if after := client.arrangement(); after != before {
-		t.Errorf("DEL left something behind: %s", differences(before, after))
-	}
-	if left := rig.records(); left != 0 {
-		t.Errorf("%d records are left", left)
-	}
-}
-
-// code is the CNI specification's number of an error.
-func code(err error) uint {
-	var said *types.Error
-	if errors.As(err, &said) {
-		return said.Code
-	}
-	return 0
 }
 
 func TestWhatTheRuntimeForgotGoes(t *testing.T) {
 	t.Parallel()
-	rig, client, server := cluster(t)
+	rig, client, server := cluster(t, attachment.ModeAuto)
 	before := server.arrangement()
 	client.mustAdd()
 	server.mustAdd()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,12 +14,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/portolan/portolan/bindings-go/cmd/portolan-cni/attachment"
 	"github.com/portolan/portolan/bindings-go/cmd/portolan-cni/podnet"
 )
 
@@ -31,6 +34,14 @@ var built string
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == previousPlugin {
 		os.Exit(beInterface())
+	}
+	if os.Getenv(withoutRules) != "" {
+		fmt.Fprintln(os.Stderr, beWithoutRules())
+		os.Exit(1)
+	}
+	if os.Getenv(inSandbox) != "" {
+		fmt.Fprintln(os.Stderr, http.ListenAndServe(":8080", says("client")))
+		os.Exit(1)
 	}
 	directory, err := os.MkdirTemp("", "portolan-cni-")
 	if err != nil {
@@ -90,7 +101,11 @@ type rig struct {
 	*testing.T
 	prefix, directory string
 	pods              int
+	mode              attachment.Mode
 	daemon            *exec.Cmd
+	// deny has daemons run as on a kernel without routing rules, and refused counts those that were asked for.
+	deny    bool
+	refused *atomic.Int32
 }
 
 // newRig makes a node: a namespace that forwards. What cannot run here says why.
@@ -183,6 +198,13 @@ func (r *rig) newPod(name string) *testPod {
 	return pod
 }
 
+// says answers requests with a name and the client's address.
+func says(name string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		fmt.Fprintf(w, "%s saw %s\n", name, request.RemoteAddr)
+	})
+}
+
 // serve answers HTTP on port 8080 with the pod's name and the client's address, and echoes UDP on 5353.
 func (p *testPod) serve() {
 	p.Helper()
@@ -195,12 +217,10 @@ func (p *testPod) serve() {
 		echo, err = net.ListenUDP("udp", &net.UDPAddr{Port: 5353})
 		return err
 	})
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		fmt.Fprintf(w, "%s saw %s", p.name, request.RemoteAddr)
-	})}
+	server := &http.Server{Handler: says(p.name)}
 	go server.Serve(web)
 	go func() {
-		packet := make([]byte, 2048)
+		packet := make([]byte, 1<<16)
 		for {
 			size, from, err := echo.ReadFromUDP(packet)
 			if err != nil {
@@ -216,7 +236,7 @@ func (p *testPod) serve() {
 func (p *testPod) curl(url string) (string, error) {
 	said, err := exec.Command("ip", "netns", "exec", p.prefix+p.name, "curl", "-sS", "--max-time", "3", "--noproxy", "*",
 		url).CombinedOutput()
-	return string(said), err
+	return strings.TrimSuffix(string(said), "\n"), err
 }
 
 // mustCurl wants an answer of a server.
@@ -234,8 +254,9 @@ func (r *rig) service(name string, number int, pods ...*testPod) {
 	r.Helper()
 	text := fmt.Sprintf(`{apiVersion: v1, kind: Service, metadata: {namespace: default, name: %s},
  spec: {clusterIP: 10.96.0.%[2]d, clusterIPs: [10.96.0.%[2]d, 'fd00:96::%[2]d'], ipFamilies: [IPv4, IPv6],
-  ipFamilyPolicy: RequireDualStack, ports: [{name: web, port: 80, targetPort: 8080},
-  {name: echo, port: 53, protocol: UDP, targetPort: 5353}, {name: closed, port: 9, protocol: UDP, targetPort: 9}]}}
+  externalIPs: [203.0.113.%[2]d, '2001:db8::%[2]d'], ipFamilyPolicy: RequireDualStack, ports: [{name: web, port: 80, targetPort: 8080},
+  {name: echo, port: 53, protocol: UDP, targetPort: 5353}, {name: closed, port: 9, protocol: UDP, targetPort: 9},
+  {name: signals, port: 7, protocol: SCTP, targetPort: 7007}]}}
 `, name, number)
 	for _, family := range []string{"IPv4", "IPv6"} {
 		var endpoints []string
@@ -246,7 +267,8 @@ func (r *rig) service(name string, number int, pods ...*testPod) {
 		text += fmt.Sprintf(`---
 {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: %s, metadata: {namespace: default,
  name: %s-%s, labels: {kubernetes.io/service-name: %[2]s}}, endpoints: [%[4]s],
- ports: [{name: web, port: 8080}, {name: echo, port: 5353, protocol: UDP}, {name: closed, port: 9, protocol: UDP}]}
+ ports: [{name: web, port: 8080}, {name: echo, port: 5353, protocol: UDP}, {name: closed, port: 9, protocol: UDP},
+  {name: signals, port: 7007, protocol: SCTP}]}
 `, family, name, strings.ToLower(family), strings.Join(endpoints, ", "))
 	}
 	if err := os.WriteFile(filepath.Join(r.directory, "objects", name+".yaml"), []byte(text), 0o600); err != nil {
@@ -264,11 +286,16 @@ func (r *rig) start(from ...string) {
 		"--node-name", "n1", "--connections-ipv4", "1024", "--connections-ipv6", "1024")...)
 	r.daemon.Args = slices.Insert(r.daemon.Args, 1, "daemon")
 	r.daemon.Stderr = os.Stderr
+	started := func() {}
+	if r.deny {
+		r.refused, started = denyRules(r.T, r.daemon)
+	}
 	if err := r.daemon.Start(); err != nil {
 		r.Fatal(err)
 	}
 	daemon := r.daemon
 	r.Cleanup(func() { _ = daemon.Process.Kill(); _ = daemon.Wait() })
+	started()
 	r.eventually("the daemon is ready", func() error { return r.cni().GetStatusNetworkList(r.Context(), r.network(r.newest())) })
 }
 
@@ -303,8 +330,9 @@ func (r *rig) network(pod *testPod) *libcni.NetworkConfigList {
 	r.Helper()
 	list, err := libcni.ConfListFromBytes(fmt.Appendf(nil, `{"cniVersion": "1.1.0", "name": "pods", "plugins": [
  {"type": %q, "addresses": ["%s/24", "%s/64"]},
- {"type": "portolan-cni", "serviceCIDRs": ["10.96.0.0/16", "fd00:96::/112"], "socket": "%s/sock", "state": "%[4]s/state"}
-]}`, previousPlugin, pod.ipv4, pod.ipv6, r.directory))
+ {"type": "portolan-cni", "serviceCIDRs": ["10.96.0.0/16", "fd00:96::/112"], "socket": "%s/sock", "state": "%[4]s/state",
+  "mode": %[5]q}
+]}`, previousPlugin, pod.ipv4, pod.ipv6, r.directory, cmp.Or(r.mode, attachment.ModeAuto)))
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -30,7 +30,23 @@ type Attachment struct {
 	ServiceCIDRs []netip.Prefix `json:"serviceCIDRs"`
 	// Ports are the source ports that packets to Services get; nothing else in the namespace uses them.
 	Ports Ports `json:"ports"`
+	// Mode is how packets get into the dataplane; empty is ModeAuto.
+	Mode Mode `json:"mode,omitempty"`
 }
+
+// Mode is how packets get into the dataplane and out of it.
+type Mode string
+
+const (
+	// ModeAuto is ModeTUN, and ModeWire where the kernel has no routing rules.
+	ModeAuto Mode = "auto"
+	// ModeTUN routes what is for Services into a TUN beside the pod's interface. Takes routing rules, and that the pod's
+	// own kernel routes.
+	ModeTUN Mode = "tun"
+	// ModeWire has all of the pod's packets pass the dataplane on their way to its interface and from it. Nothing is asked
+	// of whatever is at the pod's end: it may be a sandbox with a network stack of its own.
+	ModeWire Mode = "wire"
+)
 
 // Ports are ports from First to Last.
 type Ports struct {
@@ -60,6 +76,11 @@ func (a *Attachment) Validate() error {
 	if a.Ports.First < 1024 || a.Ports.First > a.Ports.Last || a.Ports.Last == 65535 {
 		refuse("masqueradePorts", "%d to %d is no range within 1024 to 65534", a.Ports.First, a.Ports.Last)
 	}
+	switch a.Mode {
+	case "", ModeAuto, ModeTUN, ModeWire:
+	default:
+		refuse("mode", "%q is none of %s, %s and %s", a.Mode, ModeAuto, ModeTUN, ModeWire)
+	}
 	families := map[bool]bool{}
 	for _, address := range a.Addresses {
 		if !address.IsValid() || families[address.Is6()] {
@@ -79,6 +100,18 @@ func (a *Attachment) Validate() error {
 		refuse("serviceCIDRs", "none of %v is of a family of the pod's addresses %v", a.ServiceCIDRs, a.Addresses)
 	}
 	return errors.Join(found...)
+}
+
+// ServiceCIDR is the first of a family, if that is a family of the pod's.
+func (a *Attachment) ServiceCIDR(ipv6 bool) (netip.Prefix, bool) {
+	if _, ok := a.Address(ipv6); ok {
+		for _, prefix := range a.ServiceCIDRs {
+			if prefix.Addr().Is6() == ipv6 {
+				return prefix, true
+			}
+		}
+	}
+	return netip.Prefix{}, false
 }
 
 // Address is the pod's of a family.

@@ -20,6 +20,13 @@ func sample() attachment.Record {
 			ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")}, Ports: attachment.DefaultPorts,
 		},
 		Inode: 7, Settings: map[string]string{"ipv4/ip_local_reserved_ports": ""},
+		Wire: &attachment.Wire{
+			HardwareAddr: "02:00:00:00:00:01", MTU: 1500, Laid: true,
+			Addresses: []attachment.WireAddress{{Prefix: netip.MustParsePrefix("10.244.1.10/24")}},
+			Routes: []attachment.WireRoute{{
+				To: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("10.244.1.1"), Protocol: 3,
+			}},
+		},
 	}
 }
 
@@ -29,6 +36,7 @@ func TestMistakesNameTheField(t *testing.T) {
 		"ifname":          func(a *attachment.Attachment) { a.IfName = "an interface that is long" },
 		"netns":           func(a *attachment.Attachment) { a.Netns = "" },
 		"masqueradePorts": func(a *attachment.Attachment) { a.Ports.Last = 65535 },
+		"mode":            func(a *attachment.Attachment) { a.Mode = "magic" },
 		"addresses":       func(a *attachment.Attachment) { a.Addresses = append(a.Addresses, a.Addresses[0]) },
 		"serviceCIDRs[0]": func(a *attachment.Attachment) { a.ServiceCIDRs[0] = netip.MustParsePrefix("10.96.0.1/16") },
 		"serviceCIDRs":    func(a *attachment.Attachment) { a.Addresses = a.Addresses[1:] },

@@ -18,6 +18,8 @@ type Record struct {
 	Inode uint64 `json:"inode"`
 	// Settings are the kernel's that were changed in it, by path, as they were before.
 	Settings map[string]string `json:"settings,omitempty"`
+	// Wire is the pod's interface as it was found, where all of its packets pass the dataplane; nil: a TUN is used.
+	Wire *Wire `json:"wire,omitempty"`
 }
 
 // Store keeps a file for each attachment in a directory, which one process at a time owns.

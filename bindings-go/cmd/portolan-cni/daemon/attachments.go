@@ -14,11 +14,10 @@ import (
 
 // attachments are the pods of this node: those on disk are those that are served.
 type attachments struct {
-	nodeName string
-	limits   portolan.Limits
-	objects  *objects
-	store    *attachment.Store
-	log      *slog.Logger
+	limits  portolan.Limits
+	objects *objects
+	store   *attachment.Store
+	log     *slog.Logger
 
 	mutex sync.Mutex
 	pods  map[attachment.ID]*pod
@@ -50,15 +49,25 @@ func (a *attachments) attach(wanted attachment.Attachment) error {
 			return fmt.Errorf("%s: the namespace has Services by attachment %s", wanted.ID, id)
 		}
 	}
-	if record == nil {
+	if record != nil {
+		return a.serve(record)
+	}
+	record = &attachment.Record{Attachment: wanted, Inode: inode}
+	if wanted.Mode != attachment.ModeWire {
+		err := a.serve(record)
+		if wanted.Mode == attachment.ModeTUN || !errors.Is(err, podnet.ErrNoRules) {
+			return err
+		}
+		a.log.Info("all of its packets will pass", "attachment", record.ID.String(), "because", err)
 		record = &attachment.Record{Attachment: wanted, Inode: inode}
 	}
+	record.Wire = new(attachment.Wire)
 	return a.serve(record)
 }
 
 // same: would the two be arranged alike?
 func same(one, other attachment.Attachment) bool {
-	return one.Netns == other.Netns && one.Ports == other.Ports &&
+	return one.Netns == other.Netns && one.Ports == other.Ports && one.Mode == other.Mode &&
 		slices.Equal(one.Addresses, other.Addresses) && slices.Equal(one.ServiceCIDRs, other.ServiceCIDRs)
 }
 
@@ -86,12 +95,20 @@ func (a *attachments) serve(record *attachment.Record) error {
 		return errors.Join(err, Undo(a.store, record))
 	}
 	a.pods[record.ID] = started
+	if record.Wire == nil || record.Wire.Laid {
+		return nil
+	}
+	record.Wire.Laid = true
+	if err := a.store.Put(record); err != nil {
+		a.stop(started)
+		return errors.Join(err, Undo(a.store, record))
+	}
 	return nil
 }
 
 // start makes a pod that has every Service before the first packet comes.
 func (a *attachments) start(record *attachment.Record, mtu int) (*pod, error) {
-	pod, err := newPod(a.nodeName, a.limits, record, a.log)
+	pod, err := newPod(a.limits, record, a.log)
 	if err != nil {
 		return nil, err
 	}

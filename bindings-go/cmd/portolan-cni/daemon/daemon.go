@@ -81,17 +81,13 @@ func Run(ctx context.Context, options Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	description, err := describe(options.NodeName, nil)
+	objects, err := newObjects(options.NodeName, log)
 	if err != nil {
 		return err
 	}
-	objects, err := newObjects(description, log)
-	if err != nil {
-		return err
-	}
-	defer objects.judge.Close()
+	defer objects.node.Close()
 	attachments := &attachments{
-		nodeName: options.NodeName, limits: options.Limits, objects: objects, store: store, log: log,
+		limits: options.Limits, objects: objects, store: store, log: log,
 		pods: map[attachment.ID]*pod{},
 	}
 	defer attachments.closeAll()

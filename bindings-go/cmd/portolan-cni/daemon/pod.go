@@ -2,10 +2,10 @@ package daemon
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -14,14 +14,17 @@ import (
 	"github.com/portolan/portolan/bindings-go/cmd/portolan-cni/podnet"
 )
 
-// pod is the dataplane of one attachment, with a node of its own: the address that it masquerades to is the pod's.
+// pod is the dataplane of one attachment. It follows what is decided for the node, with rules of its own.
 type pod struct {
 	record *attachment.Record
 	log    *slog.Logger
 
-	mutex     sync.Mutex // of node and dataplane
-	node      *portolan.Node
-	dataplane *portolan.Dataplane
+	mutex      sync.Mutex // of the dataplane
+	dataplane  *portolan.Dataplane
+	generation uint64 // of the decisions that it has
+	services   uint32 // how many there may be
+	numbers    map[servicePort]uint32
+	free       []uint32 // numbers below len(numbers) + len(free)
 
 	driver *portolan.Driver
 	relay  *podnet.Relay
@@ -29,71 +32,63 @@ type pod struct {
 	polled sync.WaitGroup
 }
 
-// description is what a node is made from. To the engine the pod is the node: everything to a Service gets the pod's
-// address as its source, and with it a source port by which the reply is known. Its zone is the Node object's.
-type description struct {
-	NodeName      string   `json:"nodeName"`
-	IPs           []string `json:"ips,omitempty"`
-	DetectLocal   string   `json:"detectLocal"`
-	MasqueradeAll bool     `json:"masqueradeAll"`
-	ServiceCIDRs  []string `json:"serviceCIDRs,omitempty"`
+// servicePort is what is decided about at once.
+type servicePort struct {
+	namespace, name, port string
+	protocol              portolan.Protocol
+	ipv6                  bool
 }
 
-func describe(nodeName string, a *attachment.Attachment) ([]byte, error) {
-	described := description{
-		NodeName: nodeName, DetectLocal: "None", MasqueradeAll: true,
-	}
-	if a != nil {
-		for _, address := range a.Addresses {
-			described.IPs = append(described.IPs, address.String())
+// nodeSpec is what the dataplane knows of addresses. By a TUN, everything to a Service gets the pod's address as its
+// source, and with it a source port by which the reply is known. By wire, replies pass anyway, and only what the pod asks
+// of itself needs another source: an address that is led to the dataplane and is no Service's, the first of a ServiceCIDR.
+func nodeSpec(record *attachment.Record) (spec portolan.NodeSpec) {
+	spec.ServicePrefixes = record.ServiceCIDRs
+	for _, address := range record.Addresses {
+		spec.PodPrefixes = append(spec.PodPrefixes, netip.PrefixFrom(address, address.BitLen()))
+		source := address
+		if record.Wire != nil {
+			services, _ := record.ServiceCIDR(address.Is6())
+			source = services.Addr()
 		}
-		for _, prefix := range a.ServiceCIDRs {
-			described.ServiceCIDRs = append(described.ServiceCIDRs, prefix.String())
+		if address.Is6() {
+			spec.MasqueradeIPv6 = source
+		} else {
+			spec.MasqueradeIPv4 = source
 		}
 	}
-	return json.Marshal(described)
+	return spec
 }
 
 // newPod makes tables and nothing that anybody sees.
-func newPod(nodeName string, limits portolan.Limits, record *attachment.Record, log *slog.Logger) (*pod, error) {
-	text, err := describe(nodeName, &record.Attachment)
-	if err != nil {
-		return nil, err
-	}
-	node, err := portolan.NewNode(text)
-	if err != nil {
-		return nil, err
-	}
+func newPod(limits portolan.Limits, record *attachment.Record, log *slog.Logger) (*pod, error) {
 	var seed [16]byte
 	rand.Read(seed[:]) // never fails
 	limits.MasqueradePorts = portolan.PortRange(record.Ports)
-	dataplane, err := node.NewDataplane(limits, seed)
+	if record.Wire != nil {
+		limits.Workers *= 2 // one for each direction
+	}
+	dataplane, err := portolan.NewDataplane(limits, seed)
 	if err != nil {
-		return nil, errors.Join(err, node.Close())
+		return nil, err
+	}
+	if err := dataplane.SetNode(nodeSpec(record)); err != nil {
+		return nil, errors.Join(err, dataplane.Close())
 	}
 	return &pod{
-		record: record, node: node, dataplane: dataplane, ended: make(chan struct{}),
+		record: record, dataplane: dataplane, services: limits.Services,
+		numbers: map[servicePort]uint32{}, ended: make(chan struct{}),
 		log: log.With("container", record.ContainerID, "interface", record.IfName),
 	}, nil
 }
 
-// start opens the device in the pod's namespace and moves its packets, then leads packets there.
+// start leads packets through the dataplane.
 func (p *pod) start(mtu int) error {
-	err := podnet.In(p.record.Netns, p.record.Inode, func() (err error) {
-		if p.driver, err = p.dataplane.StartTUN(portolan.TUNOptions{Name: podnet.Device, MTU: mtu}); err != nil {
-			return err
-		}
-		if err := podnet.Configure(&p.record.Attachment); err != nil {
-			return err
-		}
-		p.relay, err = podnet.NewRelay(p.record.IfName)
-		if err != nil {
-			// A pod without errors about its packets is better than none.
-			p.log.Warn("ICMP errors are not translated", "error", err)
-		}
-		return nil
-	})
-	if err != nil {
+	begin := func() error { return p.startTUN(mtu) }
+	if p.record.Wire != nil {
+		begin = p.startWire
+	}
+	if err := podnet.In(p.record.Netns, p.record.Inode, begin); err != nil {
 		return err
 	}
 	for _, loss := range p.driver.Losses() {
@@ -104,9 +99,34 @@ func (p *pod) start(mtu int) error {
 	return nil
 }
 
+// startTUN opens the device in the pod's namespace and moves its packets, then leads packets there. It is run inside.
+func (p *pod) startTUN(mtu int) (err error) {
+	if p.driver, err = p.dataplane.StartTUN(portolan.TUNOptions{Name: podnet.Device, MTU: mtu}); err != nil {
+		return err
+	}
+	if err := podnet.Configure(&p.record.Attachment); err != nil {
+		return err
+	}
+	p.relay, err = podnet.NewRelay(p.record.IfName)
+	if err != nil {
+		// A pod without errors about its packets is better than none.
+		p.log.Warn("ICMP errors are not translated", "error", err)
+	}
+	return nil
+}
+
+// startWire moves the pod's packets between its interface and what stands outside. It is run inside.
+func (p *pod) startWire() (err error) {
+	if err := podnet.Lay(p.record); err != nil {
+		return err
+	}
+	p.driver, err = p.dataplane.StartAFPacket(portolan.AFPacketOptions{Interface: podnet.Device, OtherSide: podnet.Outside})
+	return err
+}
+
 // check says what is wrong with what start made.
 func (p *pod) check() error {
-	return podnet.In(p.record.Netns, p.record.Inode, func() error { return podnet.Check(&p.record.Attachment) })
+	return podnet.In(p.record.Netns, p.record.Inode, func() error { return podnet.Check(p.record) })
 }
 
 // close stops moving packets and frees everything; the namespace stays as it is arranged. Again has no effect.
@@ -125,20 +145,96 @@ func (p *pod) close() error {
 	}
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	return errors.Join(append(failed, p.dataplane.Close(), p.node.Close())...)
+	return errors.Join(append(failed, p.dataplane.Close())...)
 }
 
-func (p *pod) commit(batch *portolan.Batch) error {
+// follow brings what was decided since the last time into force.
+func (p *pod) follow(node *portolan.Node) error {
+	changes, err := node.Changes(p.generation)
+	if err != nil {
+		return err
+	}
 	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	_, _, err := p.node.Commit(batch)
-	return err
+	left, err := p.note(changes)
+	p.mutex.Unlock()
+	if err != nil {
+		return err
+	}
+	p.generation = changes.To
+	if left > 0 {
+		p.log.Warn("no room", "ServicePorts", left, "limit", p.services)
+		p.generation = 0 // with the next change everything is looked at again
+	}
+	return p.publish()
 }
 
-func (p *pod) synced(kind portolan.Kind) error {
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	return p.node.Synced(kind)
+// note gives the dataplane what changed, which nobody sees yet, and says how many ServicePorts there is no room for.
+func (p *pod) note(changes portolan.Changes) (left int, err error) {
+	wanted := map[servicePort]bool{}
+	for change := range changes.All() {
+		if change.Kind == portolan.ChangePut && changes.Full {
+			wanted[about(change)] = true
+		}
+	}
+	for known := range p.numbers {
+		if changes.Full && !wanted[known] {
+			err = errors.Join(err, p.remove(known))
+		}
+	}
+	for change := range changes.All() {
+		switch change.Kind {
+		case portolan.ChangeRemove:
+			err = errors.Join(err, p.remove(about(change)))
+		case portolan.ChangePut:
+			number, ok := p.number(about(change))
+			if !ok {
+				left++
+				continue
+			}
+			err = errors.Join(err, p.dataplane.PutService(number, change.Protocol, p.as(*change.Service)))
+		}
+	}
+	return left, err
+}
+
+func about(change portolan.Change) servicePort {
+	return servicePort{change.Namespace, change.Name, change.PortName, change.Protocol, change.IPv6}
+}
+
+func (p *pod) remove(gone servicePort) error {
+	number, known := p.numbers[gone]
+	if !known {
+		return nil
+	}
+	delete(p.numbers, gone)
+	p.free = append(p.free, number)
+	return p.dataplane.RemoveService(number)
+}
+
+// number is a ServicePort's in the dataplane, if there is one for it.
+func (p *pod) number(of servicePort) (number uint32, ok bool) {
+	if number, ok = p.numbers[of]; ok {
+		return number, true
+	}
+	number = uint32(len(p.numbers)) // all of them are taken, unless some are free
+	if last := len(p.free) - 1; last >= 0 {
+		number, p.free = p.free[last], p.free[:last]
+	}
+	if number >= p.services {
+		return 0, false
+	}
+	p.numbers[of] = number
+	return number, true
+}
+
+// as is what was decided, with the pod's own way to have replies come back.
+func (p *pod) as(service portolan.ServiceSpec) portolan.ServiceSpec {
+	for i := range service.Frontends {
+		for source := range service.Frontends[i].Rules {
+			service.Frontends[i].Rules[source].Masquerade = p.record.Wire == nil
+		}
+	}
+	return service
 }
 
 // publishAttempts bounds how often a worker that still reads an older generation is waited for, a millisecond each.

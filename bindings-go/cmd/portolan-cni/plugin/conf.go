@@ -19,13 +19,15 @@ type configuration struct {
 	ServiceCIDRs []netip.Prefix `json:"serviceCIDRs"`
 	// MasqueradePorts are the source ports that packets to Services get; absent: attachment.DefaultPorts.
 	MasqueradePorts *attachment.Ports `json:"masqueradePorts"`
+	// Mode is how packets get into the dataplane; absent: attachment.ModeAuto.
+	Mode attachment.Mode `json:"mode"`
 	// Socket is where the daemon listens, State the directory of its attachments.
 	Socket string `json:"socket"`
 	State  string `json:"state"`
 }
 
 func parse(stdin []byte) (*configuration, error) {
-	conf := &configuration{Socket: attachment.DefaultSocket, State: attachment.DefaultState}
+	conf := &configuration{Mode: attachment.ModeAuto, Socket: attachment.DefaultSocket, State: attachment.DefaultState}
 	if err := json.Unmarshal(stdin, conf); err != nil {
 		return nil, types.NewError(types.ErrDecodingFailure, "the network configuration cannot be read", err.Error())
 	}
@@ -56,6 +58,7 @@ func (c *configuration) attachment(arguments *skel.CmdArgs) (*attachment.Attachm
 	wanted := &attachment.Attachment{
 		ID:      attachment.ID{ContainerID: arguments.ContainerID, IfName: arguments.IfName},
 		Network: c.Name, Netns: arguments.Netns, ServiceCIDRs: c.ServiceCIDRs, Ports: *c.MasqueradePorts,
+		Mode: c.Mode,
 	}
 	families := map[bool]bool{}
 	for _, ip := range previous.IPs {

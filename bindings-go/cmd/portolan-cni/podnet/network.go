@@ -24,12 +24,25 @@ const Table = 100
 const (
 	fromDevicePriority = 10
 	repliesPriority    = 11
+	wholePriority      = 12
+	fragmentsPriority  = 13
 	localPriority      = 20
 )
 
-// Survey says which settings of the namespace will change, with their values now, and the MTU of the pod's interface.
-// Values that a record already has are older, and stay. It is run inside.
+// ErrNoRules: the kernel has no routing rules, or does not let us make any.
+var ErrNoRules = errors.New("no routing rules can be had")
+
+// Survey says what of the namespace will change, as it is now, and the MTU of the pod's interface. What a record already
+// has is older, and stays. It is run inside.
 func Survey(record *attachment.Record) (mtu int, err error) {
+	if record.Wire != nil {
+		return surveyWire(record)
+	}
+	for _, address := range record.Addresses {
+		if _, err := listRules(family(address)); err != nil {
+			return 0, err
+		}
+	}
 	link, err := netlink.LinkByName(record.IfName)
 	if err != nil {
 		return 0, fmt.Errorf("interface %s: %w", record.IfName, err)
@@ -72,11 +85,7 @@ func Configure(a *attachment.Attachment) error {
 		return fmt.Errorf("setting %s up: %w", Device, err)
 	}
 	for _, address := range a.Addresses {
-		everything := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-		if address.Is6() {
-			everything = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-		}
-		back := netlink.Route{LinkIndex: device.Attrs().Index, Dst: ipNet(everything), Table: Table}
+		back := netlink.Route{LinkIndex: device.Attrs().Index, Dst: ipNet(everything(address.Is6())), Table: Table}
 		if err := netlink.RouteReplace(&back); err != nil {
 			return fmt.Errorf("route to %s in table %d: %w", Device, Table, err)
 		}
@@ -109,32 +118,43 @@ func replaceWhenUsable(route *netlink.Route) (err error) {
 	return err
 }
 
-// rules lead replies into the device, and what comes out of it past themselves.
+// newRule is of the family of an address.
+func newRule(address netip.Addr, priority, table int) *netlink.Rule {
+	rule := netlink.NewRule()
+	rule.Priority, rule.Table, rule.Family = priority, table, family(address)
+	return rule
+}
+
+// rules lead replies into the device, and what comes out of it past themselves. To a rule a fragment has no ports, the
+// first one neither (net/core/flow_dissector.c): UDP that has none is led into the device, and what is not for it comes
+// out again.
 func rules(a *attachment.Attachment, address netip.Addr) []*netlink.Rule {
-	rule := func(priority, table int) *netlink.Rule {
-		rule := netlink.NewRule()
-		rule.Priority, rule.Table, rule.Family = priority, table, family(address)
-		return rule
-	}
-	fromDevice := rule(fromDevicePriority, unix.RT_TABLE_LOCAL)
+	fromDevice := newRule(address, fromDevicePriority, unix.RT_TABLE_LOCAL)
 	fromDevice.IifName = Device
-	replies := rule(repliesPriority, Table)
-	replies.Dst = ipNet(netip.PrefixFrom(address, address.BitLen()))
+	replies := newRule(address, repliesPriority, Table)
 	replies.Dport = netlink.NewRulePortRange(a.Ports.First, a.Ports.Last)
-	return []*netlink.Rule{fromDevice, replies, rule(localPriority, unix.RT_TABLE_LOCAL)}
+	whole := newRule(address, wholePriority, unix.RT_TABLE_LOCAL)
+	whole.IPProto, whole.Dport = unix.IPPROTO_UDP, netlink.NewRulePortRange(1, 65534)
+	fragments := newRule(address, fragmentsPriority, Table)
+	fragments.IPProto = unix.IPPROTO_UDP
+	for _, each := range []*netlink.Rule{replies, whole, fragments} {
+		each.Dst = ipNet(netip.PrefixFrom(address, address.BitLen()))
+	}
+	return []*netlink.Rule{fromDevice, replies, whole, fragments, local(address)}
+}
+
+// local is what stands in the place of the kernel's rule for local addresses.
+func local(address netip.Addr) *netlink.Rule {
+	return newRule(address, localPriority, unix.RT_TABLE_LOCAL)
 }
 
 // kernelsLocal is the first rule of all, as the kernel makes it.
-func kernelsLocal(address netip.Addr) *netlink.Rule {
-	rule := netlink.NewRule()
-	rule.Priority, rule.Table, rule.Family = 0, unix.RT_TABLE_LOCAL, family(address)
-	return rule
-}
+func kernelsLocal(address netip.Addr) *netlink.Rule { return newRule(address, 0, unix.RT_TABLE_LOCAL) }
 
 func addRules(a *attachment.Attachment, address netip.Addr) error {
 	for _, rule := range rules(a, address) {
 		if err := netlink.RuleAdd(rule); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("%v: %w", rule, err)
+			return fmt.Errorf("%v: %w", rule, refused(err))
 		}
 	}
 	// Last, or the namespace is deaf in between.
@@ -144,8 +164,28 @@ func addRules(a *attachment.Attachment, address netip.Addr) error {
 	return nil
 }
 
+// listRules fails with ErrNoRules where there can be none.
+func listRules(family int) ([]netlink.Rule, error) {
+	found, err := netlink.RuleList(family)
+	return found, refused(err)
+}
+
+// refused marks an error by which a kernel without routing rules, or one that is locked, answers.
+func refused(err error) error {
+	for _, each := range []error{unix.EOPNOTSUPP, unix.EAFNOSUPPORT, unix.ENOSYS, unix.EPERM, unix.EACCES} {
+		if errors.Is(err, each) {
+			return fmt.Errorf("%w: %w", ErrNoRules, err)
+		}
+	}
+	return err
+}
+
 // Check says what of the arrangement is missing. It is run inside.
-func Check(a *attachment.Attachment) error {
+func Check(record *attachment.Record) error {
+	if record.Wire != nil {
+		return checkWire(record)
+	}
+	a := &record.Attachment
 	device, err := netlink.LinkByName(Device)
 	if err != nil {
 		return fmt.Errorf("interface %s: %w", Device, err)
@@ -154,7 +194,7 @@ func Check(a *attachment.Attachment) error {
 		return fmt.Errorf("interface %s is down", Device)
 	}
 	for _, address := range a.Addresses {
-		there, err := netlink.RuleList(family(address))
+		there, err := listRules(family(address))
 		if err != nil {
 			return err
 		}
@@ -182,7 +222,8 @@ func Check(a *attachment.Attachment) error {
 func contains(rules []netlink.Rule, wanted *netlink.Rule) bool {
 	for _, each := range rules {
 		samePorts := (each.Dport == nil) == (wanted.Dport == nil) && (each.Dport == nil || *each.Dport == *wanted.Dport)
-		if each.Priority == wanted.Priority && each.Table == wanted.Table && each.IifName == wanted.IifName && samePorts {
+		if each.Priority == wanted.Priority && each.Table == wanted.Table && each.IifName == wanted.IifName &&
+			each.IPProto == wanted.IPProto && samePorts {
 			return true
 		}
 	}
@@ -192,12 +233,20 @@ func contains(rules []netlink.Rule, wanted *netlink.Rule) bool {
 // Undo leaves the namespace as it was found; again has no effect. The device goes with its dataplane, and its routes with
 // it. It is run inside.
 func Undo(record *attachment.Record) error {
+	if record.Wire != nil {
+		return undoWire(record)
+	}
 	var failed []error
 	for _, address := range record.Addresses {
-		if there, err := netlink.RuleList(family(address)); err != nil {
+		there, err := listRules(family(address))
+		if errors.Is(err, ErrNoRules) {
+			continue // and none were made
+		}
+		if err != nil {
 			failed = append(failed, err)
 			continue
-		} else if contains(there, rules(&record.Attachment, address)[2]) {
+		}
+		if contains(there, local(address)) {
 			if err := netlink.RuleAdd(kernelsLocal(address)); err != nil && !errors.Is(err, unix.EEXIST) {
 				failed = append(failed, fmt.Errorf("rule for local addresses: %w", err))
 				continue
