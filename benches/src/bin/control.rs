@@ -5,8 +5,8 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use portolan::dataplane::{Config, Dataplane, Limits};
 use portolan::model::{
-    Conditions, EndpointPort, EndpointSlice, Kind, Object, ObjectKey, Scheduling, Service,
-    ServicePort, SliceEndpoint, TrafficPolicy, Weights,
+    EndpointPort, EndpointSlice, Kind, Object, ObjectKey, Service, ServicePort, SliceEndpoint,
+    Weights,
 };
 use portolan::net::{Family, Protocol};
 use portolan::node::{Feed, Node, NodeConfig};
@@ -124,44 +124,26 @@ fn service(number: u32) -> Object {
     Object::Service(Service {
         key: ObjectKey::new("default", name(number)),
         created: Some(1_700_000_000),
-        external_name: None,
-        headless: false,
         cluster_ips: vec![address(10, 64, number)],
-        external_ips: Vec::new(),
-        ingress: Vec::new(),
-        load_balancer: false,
-        source_ranges: Vec::new(),
-        internal_traffic_policy: TrafficPolicy::Cluster,
-        external_traffic_policy: TrafficPolicy::Cluster,
-        health_check_node_port: None,
-        affinity_seconds: None,
-        publish_not_ready_addresses: false,
-        proxy_name: None,
-        scheduling: Scheduling::default(),
-        weights: Weights::default(),
         ports: vec![ServicePort {
             name: "http".into(),
             protocol: Protocol::Tcp,
             port: 80,
             node_port: None,
         }],
+        ..Service::default()
     })
 }
 
 /// The slice of a Service; with another version, one of its endpoints is another.
 fn slice(number: u32, version: u32) -> Object {
+    let address = |nth: u32| match nth {
+        0 if version > 0 => address(10, 192, version),
+        nth => address(10, 128, number * ENDPOINTS_EACH + nth),
+    };
     let endpoint = |nth: u32| SliceEndpoint {
-        address: if nth == 0 && version > 0 {
-            address(10, 192, version)
-        } else {
-            address(10, 128, number * ENDPOINTS_EACH + nth)
-        },
-        conditions: Conditions::READY,
         node_name: Some("n2".into()),
-        zone_hints: Vec::new(),
-        node_hints: Vec::new(),
-        hostname: None,
-        pod_name: None,
+        ..SliceEndpoint::at(address(nth))
     };
     Object::EndpointSlice(EndpointSlice {
         key: ObjectKey::new("default", format!("{}-abcde", name(number))),

@@ -2,8 +2,8 @@
 
 use super::{Answer, Contested, Listener, Listeners, Moment, ProxyHealth, ServiceHealth};
 use crate::model::{
-    Conditions, EndpointPort, EndpointSlice, Kind, Node as NodeObject, Object, ObjectKey,
-    ObjectRef, Service, ServicePort, SliceEndpoint, TrafficPolicy,
+    EndpointPort, EndpointSlice, Kind, Node as NodeObject, Object, ObjectKey, ObjectRef, Service,
+    ServicePort, SliceEndpoint, TrafficPolicy,
 };
 use crate::net::{Family, Instant, Protocol};
 use crate::node::Node;
@@ -211,30 +211,14 @@ fn web(name: &str, health_check_node_port: u16) -> Object {
             port: 80,
             node_port: None,
         }],
-        created: None,
-        external_name: None,
-        headless: false,
-        external_ips: Vec::new(),
-        ingress: Vec::new(),
-        source_ranges: Vec::new(),
-        internal_traffic_policy: TrafficPolicy::Cluster,
-        affinity_seconds: None,
-        publish_not_ready_addresses: false,
-        proxy_name: None,
-        scheduling: crate::model::Scheduling::default(),
-        weights: crate::model::Weights::default(),
+        ..Service::default()
     })
 }
 
 fn pods(count: u8) -> Object {
     let endpoint = |number| SliceEndpoint {
-        address: IpAddr::from([10, 200, 1, number]),
-        conditions: Conditions::READY,
         node_name: Some("n1".into()),
-        zone_hints: Vec::new(),
-        node_hints: Vec::new(),
-        hostname: None,
-        pod_name: None,
+        ..SliceEndpoint::at(IpAddr::from([10, 200, 1, number]))
     };
     Object::EndpointSlice(EndpointSlice {
         key: ObjectKey::new("default", "web-1"),

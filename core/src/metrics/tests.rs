@@ -4,8 +4,8 @@ use super::text::{Seconds, Text, Type};
 use super::{Histogram, Probe, ProbeCounts, Snapshot, SyncMetrics, exposition};
 use crate::dataplane::{Config, Dataplane, Descriptor, Limits};
 use crate::model::{
-    Conditions, EndpointPort, EndpointSlice, Kind, Object, ObjectKey, Service, ServicePort,
-    SliceEndpoint, TrafficPolicy,
+    EndpointPort, EndpointSlice, Kind, Object, ObjectKey, Service, ServicePort, SliceEndpoint,
+    TrafficPolicy,
 };
 use crate::net::{Family, Instant, Protocol};
 use crate::node::{Feed, Node};
@@ -174,28 +174,18 @@ fn ip(text: &str) -> IpAddr {
 fn web(internal: TrafficPolicy) -> Service {
     Service {
         key: ObjectKey::new("default", "web"),
-        created: None,
-        external_name: None,
-        headless: false,
         cluster_ips: vec![ip("10.96.0.80")],
         external_ips: vec![ip("203.0.113.80")],
-        ingress: Vec::new(),
-        load_balancer: false,
-        source_ranges: Vec::new(),
         internal_traffic_policy: internal,
         external_traffic_policy: TrafficPolicy::Local,
-        health_check_node_port: None,
         affinity_seconds: Some(600),
-        publish_not_ready_addresses: false,
-        proxy_name: None,
-        scheduling: crate::model::Scheduling::default(),
-        weights: crate::model::Weights::default(),
         ports: vec![ServicePort {
             name: "dns".into(),
             protocol: Protocol::Udp,
             port: 53,
             node_port: None,
         }],
+        ..Service::default()
     }
 }
 
@@ -227,13 +217,8 @@ impl Rig {
         rig.node.synced(Kind::Service);
         rig.node.synced(Kind::EndpointSlice);
         let endpoint = SliceEndpoint {
-            address: ip("10.200.2.7"),
-            conditions: Conditions::READY,
             node_name: Some("n2".into()),
-            zone_hints: Vec::new(),
-            node_hints: Vec::new(),
-            hostname: None,
-            pod_name: None,
+            ..SliceEndpoint::at(ip("10.200.2.7"))
         };
         let slice = EndpointSlice {
             key: ObjectKey::new("default", "web-1"),

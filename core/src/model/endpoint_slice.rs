@@ -52,6 +52,22 @@ pub struct SliceEndpoint {
     pub pod_name: Option<String>,
 }
 
+impl SliceEndpoint {
+    /// An endpoint of which nothing is said but where it is.
+    #[must_use]
+    pub const fn at(address: IpAddr) -> Self {
+        Self {
+            address,
+            conditions: Conditions::READY,
+            node_name: None,
+            zone_hints: Vec::new(),
+            node_hints: Vec::new(),
+            hostname: None,
+            pod_name: None,
+        }
+    }
+}
+
 /// One port of a slice; ports that are nil or 0 have been left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointPort {

@@ -38,8 +38,9 @@ pub struct Ingress {
     pub proxy: bool,
 }
 
-/// A Service that a node may have to serve: of any type but ExternalName, headless ones included.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A Service that a node may have to serve: of any type but ExternalName, headless ones included. By default it has
+/// neither name nor address nor port.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Service {
     /// Namespace and name.
     pub key: ObjectKey,

@@ -1,7 +1,7 @@
 //! What a change costs: how many Services are looked at.
 
 use super::*;
-use crate::model::{EndpointSlice, Kind, ObjectKey, Service, ServicePort, TrafficPolicy};
+use crate::model::{EndpointSlice, Kind, ObjectKey, Service, ServicePort};
 use crate::net::{Family, Generation, Protocol};
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -31,27 +31,14 @@ fn service(number: u32) -> Service {
     Service {
         key: ObjectKey::new("default", format!("service-{number}")),
         created: Some(i64::from(number)),
-        external_name: None,
-        headless: false,
         cluster_ips: vec![IpAddr::V4(Ipv4Addr::from_bits(0x0a60_0000 + number))],
-        external_ips: Vec::new(),
-        ingress: Vec::new(),
-        load_balancer: false,
-        source_ranges: Vec::new(),
-        internal_traffic_policy: TrafficPolicy::Cluster,
-        external_traffic_policy: TrafficPolicy::Cluster,
-        health_check_node_port: None,
-        affinity_seconds: None,
-        publish_not_ready_addresses: false,
-        proxy_name: None,
-        scheduling: crate::model::Scheduling::default(),
-        weights: crate::model::Weights::default(),
         ports: vec![ServicePort {
             name: "http".into(),
             protocol: Protocol::Tcp,
             port: 80,
             node_port: None,
         }],
+        ..Service::default()
     }
 }
 

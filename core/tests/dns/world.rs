@@ -3,8 +3,7 @@
 use core::net::IpAddr;
 use portolan::dns::{Config, Outcome, Reader, Transport, Zone};
 use portolan::model::{
-    Conditions, EndpointPort, EndpointSlice, ObjectKey, Scheduling, Service, ServicePort,
-    SliceEndpoint, TrafficPolicy, Weights,
+    EndpointPort, EndpointSlice, ObjectKey, Service, ServicePort, SliceEndpoint, Weights,
 };
 use portolan::net::{Family, Protocol};
 
@@ -42,28 +41,13 @@ pub(crate) const NAMES: [&str; 24] = [
 pub(crate) fn service(name: &str) -> Service {
     Service {
         key: ObjectKey::new("shop", name),
-        created: None,
-        external_name: None,
-        cluster_ips: Vec::new(),
-        headless: false,
-        external_ips: Vec::new(),
-        ingress: Vec::new(),
-        load_balancer: false,
-        source_ranges: Vec::new(),
-        internal_traffic_policy: TrafficPolicy::Cluster,
-        external_traffic_policy: TrafficPolicy::Cluster,
-        health_check_node_port: None,
-        affinity_seconds: None,
-        publish_not_ready_addresses: false,
-        proxy_name: None,
-        scheduling: Scheduling::default(),
-        weights: Weights::default(),
         ports: vec![ServicePort {
             name: "http".into(),
             protocol: Protocol::Tcp,
             port: 80,
             node_port: None,
         }],
+        ..Service::default()
     }
 }
 
@@ -90,13 +74,8 @@ pub(crate) fn alias(name: &str, target: &str) -> Service {
 
 pub(crate) fn endpoint(address: IpAddr, hostname: Option<&str>) -> SliceEndpoint {
     SliceEndpoint {
-        address,
-        conditions: Conditions::READY,
-        node_name: None,
-        zone_hints: Vec::new(),
-        node_hints: Vec::new(),
         hostname: hostname.map(Into::into),
-        pod_name: None,
+        ..SliceEndpoint::at(address)
     }
 }
 

@@ -154,11 +154,9 @@ pub(crate) fn service(random: &mut Random, number: u64, affinity: bool) -> Servi
     Service {
         key: ObjectKey::new("default", format!("service-{number}")),
         created: Some(number as i64),
-        external_name: None,
         cluster_ips: families
             .map(|family| address(family, SERVICES, last))
             .into(),
-        headless: false,
         external_ips,
         ingress: ingress
             .into_iter()
@@ -168,13 +166,9 @@ pub(crate) fn service(random: &mut Random, number: u64, affinity: bool) -> Servi
         source_ranges,
         internal_traffic_policy: policy(random),
         external_traffic_policy: policy(random),
-        health_check_node_port: None,
         affinity_seconds: (affinity && random.once_in(3)).then(|| random.of(&[600, 10_800])),
-        publish_not_ready_addresses: false,
-        proxy_name: None,
-        scheduling: Default::default(),
-        weights: Default::default(),
         ports,
+        ..Service::default()
     }
 }
 

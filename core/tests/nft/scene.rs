@@ -4,8 +4,8 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use portolan::model::{
-    Conditions, EndpointPort, EndpointSlice, Kind, Object, ObjectKey, ObjectRef, Service,
-    ServicePort, SliceEndpoint, TrafficPolicy,
+    EndpointPort, EndpointSlice, Kind, Object, ObjectKey, ObjectRef, Service, ServicePort,
+    SliceEndpoint,
 };
 use portolan::net::{Family, Instant, Prefix, Protocol};
 use portolan::nft::{Table, TableOptions};
@@ -77,27 +77,15 @@ impl Scene {
         let service = Service {
             key: ObjectKey::new("default", format!("web-{number}")),
             created: Some(i64::from(number)),
-            external_name: None,
             cluster_ips: vec![ip(&format!("10.96.{high}.{low}"))],
-            headless: false,
-            external_ips: Vec::new(),
-            ingress: Vec::new(),
-            load_balancer: false,
-            source_ranges: Vec::new(),
-            internal_traffic_policy: TrafficPolicy::Cluster,
-            external_traffic_policy: TrafficPolicy::Cluster,
-            health_check_node_port: None,
             affinity_seconds,
-            publish_not_ready_addresses: false,
-            proxy_name: None,
-            scheduling: Default::default(),
-            weights: Default::default(),
             ports: vec![ServicePort {
                 name: "http".into(),
                 protocol,
                 port: 80,
                 node_port: Some(30_000 + number % 1_000).filter(|_| number < 1_000),
             }],
+            ..Service::default()
         };
         let slice = EndpointSlice {
             key: ObjectKey::new("default", format!("web-{number}")),
@@ -106,15 +94,7 @@ impl Scene {
             family: Family::Ipv4,
             endpoints: endpoints
                 .iter()
-                .map(|last| SliceEndpoint {
-                    address: ip(&format!("10.244.0.{last}")),
-                    conditions: Conditions::READY,
-                    node_name: None,
-                    zone_hints: Vec::new(),
-                    node_hints: Vec::new(),
-                    hostname: None,
-                    pod_name: None,
-                })
+                .map(|last| SliceEndpoint::at(ip(&format!("10.244.0.{last}"))))
                 .collect(),
             weights: Default::default(),
             ports: vec![EndpointPort {

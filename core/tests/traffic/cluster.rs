@@ -3,8 +3,8 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use portolan::model::{
-    Conditions, EndpointPort, EndpointSlice, Kind, Object, ObjectKey, ObjectRef, Scheduling,
-    Service, ServicePort, SliceEndpoint, TrafficPolicy, Weights,
+    EndpointPort, EndpointSlice, Kind, Object, ObjectKey, ObjectRef, Service, ServicePort,
+    SliceEndpoint, TrafficPolicy, Weights,
 };
 use portolan::net::{Family, Protocol};
 use portolan::node::Node;
@@ -140,40 +140,19 @@ impl Cluster {
         };
         Object::Service(Service {
             key: key(service),
-            created: None,
-            external_name: None,
             cluster_ips: vec![self.frontend(service).ip()],
-            headless: false,
-            external_ips: Vec::new(),
-            ingress: Vec::new(),
-            load_balancer: false,
-            source_ranges: Vec::new(),
             internal_traffic_policy: policy,
-            external_traffic_policy: TrafficPolicy::Cluster,
-            health_check_node_port: None,
             affinity_seconds: state.affinity.then_some(10),
-            publish_not_ready_addresses: false,
-            proxy_name: None,
-            scheduling: Scheduling::default(),
-            weights: Weights::default(),
             ports: vec![port],
+            ..Service::default()
         })
     }
 
     fn slice(&self, service: u32, state: State) -> Object {
         let endpoints = (0..ENDPOINTS).filter(|endpoint| state.endpoints & (1 << endpoint) != 0);
         let endpoints = endpoints.map(|endpoint| SliceEndpoint {
-            address: self.endpoint(service, endpoint).ip(),
-            conditions: Conditions {
-                ready: true,
-                serving: true,
-                terminating: false,
-            },
             node_name: (endpoint < 2).then(|| String::from(NODE)),
-            zone_hints: Vec::new(),
-            node_hints: Vec::new(),
-            hostname: None,
-            pod_name: None,
+            ..SliceEndpoint::at(self.endpoint(service, endpoint).ip())
         });
         Object::EndpointSlice(EndpointSlice {
             key: key(service),

@@ -3,8 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use portolan::model::{
-    Conditions, EndpointPort, EndpointSlice, Object, ObjectKey, Scheduling, Service, ServicePort,
-    SliceEndpoint, TrafficPolicy, Weights,
+    EndpointPort, EndpointSlice, Object, ObjectKey, Service, ServicePort, SliceEndpoint, Weights,
 };
 use portolan::net::{Family, Protocol};
 
@@ -62,41 +61,15 @@ impl Cluster {
         };
         Object::Service(Service {
             key: ObjectKey::new("bench", Self::name(service)),
-            created: None,
-            external_name: None,
             cluster_ips: vec![Self::frontend(service).ip()],
-            headless: false,
-            external_ips: Vec::new(),
-            ingress: Vec::new(),
-            load_balancer: false,
-            source_ranges: Vec::new(),
-            internal_traffic_policy: TrafficPolicy::Cluster,
-            external_traffic_policy: TrafficPolicy::Cluster,
-            health_check_node_port: None,
-            affinity_seconds: None,
-            publish_not_ready_addresses: false,
-            proxy_name: None,
-            scheduling: Scheduling::default(),
-            weights: Weights::default(),
             ports: vec![port],
+            ..Service::default()
         })
     }
 
     /// The endpoints of a Service as their object.
     pub(crate) fn slice(self, service: u32, turn: u32) -> Object {
-        let endpoint = |address: IpAddr| SliceEndpoint {
-            address,
-            conditions: Conditions {
-                ready: true,
-                serving: true,
-                terminating: false,
-            },
-            node_name: None,
-            zone_hints: Vec::new(),
-            node_hints: Vec::new(),
-            hostname: None,
-            pod_name: None,
-        };
+        let endpoint = |address: IpAddr| SliceEndpoint::at(address);
         let addresses = self.endpoints(service, turn);
         Object::EndpointSlice(EndpointSlice {
             key: ObjectKey::new("bench", Self::name(service)),

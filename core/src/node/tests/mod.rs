@@ -130,22 +130,9 @@ fn web(world: World) -> Service {
     Service {
         key: ObjectKey::new("default", "web"),
         created: Some(1_000),
-        external_name: None,
-        headless: false,
         cluster_ips: vec![world.cluster_ip(80)],
-        external_ips: Vec::new(),
-        ingress: Vec::new(),
-        load_balancer: false,
-        source_ranges: Vec::new(),
-        internal_traffic_policy: TrafficPolicy::Cluster,
-        external_traffic_policy: TrafficPolicy::Cluster,
-        health_check_node_port: None,
-        affinity_seconds: None,
-        publish_not_ready_addresses: false,
-        proxy_name: None,
-        scheduling: crate::model::Scheduling::default(),
-        weights: crate::model::Weights::default(),
         ports: vec![port("http", Protocol::Tcp, 80)],
+        ..Service::default()
     }
 }
 
@@ -200,13 +187,9 @@ const SERVING_ONLY: Conditions = Conditions {
 
 fn endpoint(address: IpAddr, node: &str, conditions: Conditions) -> SliceEndpoint {
     SliceEndpoint {
-        address,
         conditions,
         node_name: Some(node.into()),
-        zone_hints: Vec::new(),
-        node_hints: Vec::new(),
-        hostname: None,
-        pod_name: None,
+        ..SliceEndpoint::at(address)
     }
 }
 
