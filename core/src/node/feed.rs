@@ -58,8 +58,8 @@ impl Feed {
         self.seen = changes.to;
         let mut edits = Vec::new();
         if changes.full {
-            let ports = node.plan().ports();
-            let gone = self.ids.keys().filter(|key| !ports.contains_key(*key));
+            let plan = node.plan();
+            let gone = self.ids.keys().filter(|key| plan.port(key).is_none());
             let gone: Vec<Arc<PortKey>> = gone.cloned().collect();
             for key in gone {
                 edits.extend(self.remove(&key));
@@ -82,7 +82,7 @@ impl Feed {
             }
         }
         for key in refused.keys() {
-            if let Some(port) = node.plan().ports().get(key) {
+            if let Some(port) = node.plan().port(key) {
                 edits.extend(self.put(key, &port.spec));
             }
         }

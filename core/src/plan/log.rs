@@ -1,6 +1,6 @@
 //! What changed in which generation, so that any reader can follow from where it stands.
 
-use super::{Change, Changes, Plan, PortKey, PortPlan};
+use super::{Change, Changes, Plan, PortKey, PortPlan, ServiceNumber};
 use crate::net::Generation;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -22,7 +22,8 @@ pub(super) struct Stamp {
 pub(super) struct ChangeLog {
     generation: u64,
     sequence: u64,
-    put: BTreeMap<Stamp, (Arc<PortKey>, Arc<PortPlan>)>,
+    /// Of which Service the ServicePort is that was put then.
+    put: BTreeMap<Stamp, ServiceNumber>,
     removed: BTreeMap<Stamp, Arc<PortKey>>,
     /// The same by key.
     removed_keys: BTreeMap<Arc<PortKey>, Stamp>,
@@ -70,8 +71,8 @@ impl ChangeLog {
     /// A ServicePort is new or different; `before` is the stamp of its last change.
     pub(super) fn put(
         &mut self,
-        key: &Arc<PortKey>,
-        plan: &Arc<PortPlan>,
+        key: &PortKey,
+        service: ServiceNumber,
         before: Option<Stamp>,
     ) -> Stamp {
         match before {
@@ -87,7 +88,7 @@ impl ChangeLog {
             None => {}
         }
         let stamp = self.stamp();
-        self.put.insert(stamp, (Arc::clone(key), Arc::clone(plan)));
+        self.put.insert(stamp, service);
         stamp
     }
 
@@ -125,10 +126,13 @@ impl ChangeLog {
             Change::Put(Arc::clone(key), Arc::clone(port))
         };
         if full {
-            changes.extend(plan.ports().iter().map(put));
+            changes.extend(plan.ports().map(put));
         } else {
-            let ports = self.put.range(later..);
-            changes.extend(ports.map(|(_, (key, port))| put((key, port))));
+            let ports = self.put.range(later..).filter_map(|(stamp, service)| {
+                let mut ports = plan.of_service(*service).iter();
+                ports.find(|port| port.stamp == *stamp)
+            });
+            changes.extend(ports.map(|port| put((&port.key, &port.plan))));
         }
         Changes {
             to: self.generation(),

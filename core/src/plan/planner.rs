@@ -3,7 +3,8 @@
 use super::claims::{Claim, Claims, Place};
 use super::endpoints::{categorize, local_ready_count, visible};
 use super::frontends::{WantedPort, reject, wanted_ports};
-use super::log::{ChangeLog, Stamp};
+use super::log::ChangeLog;
+use super::plan::Planned;
 use super::policy::Policy;
 use super::{Changes, HealthCheck, Plan, PortKey, PortPlan, validity};
 use crate::model::{EndpointSlice, Kind, ObjectKey, Rejection, Service, TrafficPolicy};
@@ -42,8 +43,6 @@ pub(crate) trait Objects {
 struct Conclusions {
     created: Option<i64>,
     wanted: Vec<WantedPort>,
-    /// What stands in the plan.
-    planned: Vec<Planned>,
     cluster_ips: Vec<IpAddr>,
     /// ClusterIPs that another proxy serves.
     foreign_addresses: Vec<IpAddr>,
@@ -55,13 +54,8 @@ struct Conclusions {
     rejections: Vec<Rejection>,
 }
 
-/// A ServicePort that stands in the plan.
-#[derive(Debug, Clone)]
-struct Planned {
-    key: Arc<PortKey>,
-    plan: Arc<PortPlan>,
-    stamp: Stamp,
-}
+/// Addresses of endpoints to which nothing can be sent, and why. There is hardly ever one.
+type Faults = BTreeMap<IpAddr, &'static str>;
 
 /// The plan, and what is needed to change it in O(change).
 #[derive(Debug, Default)]
@@ -80,8 +74,8 @@ pub(crate) struct Planner {
     endpoint_tags: BTreeMap<IpAddr, u64>,
     /// By [`ServiceNumber`].
     conclusions: Vec<Conclusions>,
-    /// To be put into the plan when all Services are concluded.
-    new_ports: Vec<(Arc<PortKey>, Arc<PortPlan>)>,
+    /// To be named in the plan when all Services are concluded.
+    new_ports: Vec<(Arc<PortKey>, ServiceNumber)>,
 }
 
 impl Planner {
@@ -130,12 +124,7 @@ impl Planner {
             self.conclude(*number, &objects.of_service(*number));
         }
         let new_ports = core::mem::take(&mut self.new_ports);
-        if self.plan.ports.is_empty() {
-            // Sorting all at once is several times as fast as inserting one by one.
-            self.plan.ports = new_ports.into_iter().collect();
-        } else {
-            self.plan.ports.extend(new_ports);
-        }
+        self.plan.name(new_ports);
         if !self.log.changed_now() {
             self.log.retreat(before);
         }
@@ -176,15 +165,12 @@ impl Planner {
             }
         }
         next.endpoint_addresses = endpoint_addresses(&objects.slices);
-        let mut old = self.take(number);
+        let old = self.take(number);
         self.claim(number, &old, &next);
         self.index_cluster_ips(&old, &next, affected);
         self.index_endpoints(number, &old, &next);
         let foreign = self.index_foreign(&old, &next);
-        let wanted = |key: &PortKey| next.wanted.iter().any(|port| *port.key == *key);
-        let (kept, gone) = old.planned.drain(..).partition(|port| wanted(&port.key));
-        next.planned = kept;
-        self.remove_ports(gone);
+        self.remove_ports(number, &next.wanted);
         self.give(number, next);
         foreign
     }
@@ -283,9 +269,13 @@ impl Planner {
         }
     }
 
-    fn remove_ports(&mut self, gone: Vec<Planned>) {
+    /// Takes what is not wanted any more out of the plan.
+    fn remove_ports(&mut self, number: ServiceNumber, wanted: &[WantedPort]) {
+        let gone = |port: &mut Planned| wanted.iter().all(|wanted| wanted.key != port.key);
+        let ports = self.plan.of_service_mut(number);
+        let gone: Vec<Planned> = ports.extract_if(.., gone).collect();
         for port in gone {
-            self.plan.ports.remove(&port.key);
+            self.plan.forget(&port.key);
             self.log.remove(&port.key, port.stamp);
         }
     }
@@ -296,17 +286,19 @@ impl Planner {
         conclusions
             .rejections
             .clone_from(&conclusions.own_rejections);
-        self.reject_slices(objects, &mut conclusions.rejections);
+        let faults = self.endpoint_faults(&conclusions.endpoint_addresses);
+        self.reject_slices(objects, &faults, &mut conclusions.rejections);
         if let Some(service) = objects.service {
-            let sound = |address| self.endpoint_fault(address).is_none();
+            let sound = |address| !faults.contains_key(&address);
             let health_check = health_check(service).map(|port| HealthCheck {
                 port,
                 local_endpoints: local_ready_count(&self.policy, &objects.slices, sound),
             });
             for port in &conclusions.wanted {
                 let rejections = &mut conclusions.rejections;
-                let plan = self.port_plan(service, port, objects, health_check, rejections);
-                self.put(&port.key, plan, &mut conclusions.planned);
+                let plan =
+                    self.port_plan(service, port, objects, &faults, health_check, rejections);
+                self.put(number, &port.key, plan);
             }
         }
         conclusions.rejections.sort_unstable();
@@ -314,26 +306,21 @@ impl Planner {
         self.give(number, conclusions);
     }
 
-    fn put(&mut self, key: &Arc<PortKey>, plan: PortPlan, planned: &mut Vec<Planned>) {
-        let before = planned.iter_mut().find(|port| port.key == *key);
-        if let Some(before) = before {
-            if *before.plan == plan {
-                return;
+    fn put(&mut self, number: ServiceNumber, key: &Arc<PortKey>, plan: PortPlan) {
+        let ports = self.plan.of_service_mut(number);
+        if let Some(before) = ports.iter_mut().find(|port| port.key == *key) {
+            if *before.plan != plan {
+                before.plan = Arc::new(plan);
+                before.stamp = self.log.put(key, number, Some(before.stamp));
             }
-            before.plan = Arc::new(plan);
-            before.stamp = self.log.put(&before.key, &before.plan, Some(before.stamp));
-            let new = (Arc::clone(&before.key), Arc::clone(&before.plan));
-            self.new_ports.push(new);
             return;
         }
-        let plan = Arc::new(plan);
-        let stamp = self.log.put(key, &plan, None);
-        self.new_ports.push((Arc::clone(key), Arc::clone(&plan)));
-        planned.push(Planned {
+        ports.push(Planned {
             key: Arc::clone(key),
-            plan,
-            stamp,
+            plan: Arc::new(plan),
+            stamp: self.log.put(key, number, None),
         });
+        self.new_ports.push((Arc::clone(key), number));
     }
 
     fn port_plan(
@@ -341,6 +328,7 @@ impl Planner {
         service: &Service,
         port: &WantedPort,
         objects: &ServiceObjects<'_>,
+        faults: &Faults,
         health_check: Option<HealthCheck>,
         rejections: &mut Vec<Rejection>,
     ) -> PortPlan {
@@ -353,7 +341,7 @@ impl Planner {
                 Some(_) | None => frontends.push(frontend.clone()),
             }
         }
-        let sound = |address| self.endpoint_fault(address).is_none();
+        let sound = |address| !faults.contains_key(&address);
         let categories = categorize(
             &self.policy,
             &service.weights,
@@ -396,6 +384,13 @@ impl Planner {
             .unwrap_or_default()
     }
 
+    /// Those of these addresses to which nothing can be sent.
+    fn endpoint_faults(&self, addresses: &[IpAddr]) -> Faults {
+        let addresses = addresses.iter().copied();
+        let faults = addresses.filter_map(|address| Some((address, self.endpoint_fault(address)?)));
+        faults.collect()
+    }
+
     /// Why nothing can be sent to this address.
     fn endpoint_fault(&self, address: IpAddr) -> Option<&'static str> {
         validity::fault(address, false).or_else(|| {
@@ -407,7 +402,12 @@ impl Planner {
         })
     }
 
-    fn reject_slices(&self, objects: &ServiceObjects<'_>, rejections: &mut Vec<Rejection>) {
+    fn reject_slices(
+        &self,
+        objects: &ServiceObjects<'_>,
+        faults: &Faults,
+        rejections: &mut Vec<Rejection>,
+    ) {
         let kind = objects.slice_kind;
         if objects.service.is_none() {
             for slice in &objects.slices {
@@ -432,7 +432,7 @@ impl Planner {
         for family in [Family::Ipv4, Family::Ipv6] {
             for slice in visible(&objects.slices, family) {
                 for (index, endpoint) in slice.endpoints.iter().enumerate() {
-                    let Some(rule) = self.endpoint_fault(endpoint.address) else {
+                    let Some(rule) = faults.get(&endpoint.address) else {
                         continue;
                     };
                     let field = if kind == Kind::Endpoints {

@@ -57,7 +57,7 @@ fn a_changed_service_is_looked_at_twice_and_no_other_at_all_however_many_there_a
         let mut planner = Planner::default();
         let policy = Policy::new(&NodeConfig::default(), None);
         planner.update(&objects, Some(policy), &numbers(count));
-        assert_eq!(planner.plan().ports().len(), count as usize);
+        assert_eq!(planner.plan().port_count(), count as usize);
         let seen = planner.generation();
 
         objects.reads.set(0);
@@ -94,7 +94,7 @@ fn a_change_that_the_plan_does_not_show_is_no_generation() {
     objects.services[0].publish_not_ready_addresses = true;
     planner.update(&objects, Some(policy), &numbers(4));
     assert_eq!(planner.generation(), Generation(1));
-    let key = planner.plan().ports().keys().next().expect("four ports");
+    let key = planner.plan().ports().next().expect("four ports").0;
     assert_eq!(format!("{key}"), "default/service-0:http TCP IPv4");
     assert_eq!(key.family, Family::Ipv4);
 }

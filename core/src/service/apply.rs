@@ -221,28 +221,28 @@ impl Table {
                 self.end(id, spec.protocol, effects);
             }
         }
-        let mut by_set: [Vec<EndpointId>; 4] = Default::default();
         let mut ids = Vec::with_capacity(spec.endpoints.len());
         for (endpoint, place) in spec.endpoints.iter().zip(places) {
             let id = place.unwrap_or_else(|| self.begin());
             self.set_endpoint(service, id, endpoint, place.is_none(), effects);
             ids.push(id);
-            let [local, both, cluster, none] = &mut by_set;
-            let takes = |set| endpoint.takes(set);
-            match (takes(EndpointSet::Local), takes(EndpointSet::Cluster)) {
-                (true, false) => local.push(id),
-                (true, true) => both.push(id),
-                (false, true) => cluster.push(id),
-                (false, false) => none.push(id),
-            }
         }
-        let [local, both, cluster, _] = &by_set;
-        let (local, both, cluster) = (count(local), count(both), count(cluster));
+        // In the set of policy Local, in both, in that of policy Cluster, in neither: each set is a run.
+        let mut listed = Vec::with_capacity(ids.len());
+        let sets = [(true, false), (true, true), (false, true), (false, false)];
+        let [local, both, cluster, _] = sets.map(|(local, cluster)| {
+            let here = spec.endpoints.iter().zip(&ids).filter(|(endpoint, _)| {
+                endpoint.takes(EndpointSet::Local) == local
+                    && endpoint.takes(EndpointSet::Cluster) == cluster
+            });
+            listed.extend(here.map(|(_, id)| *id));
+            count(&listed)
+        });
         let runs = EndpointRuns {
-            local_len: local.saturating_add(both),
+            local_len: both,
             cluster_start: local,
-            cluster_len: both.saturating_add(cluster),
-            list: self.pages.make(&by_set.concat()),
+            cluster_len: cluster.saturating_sub(local),
+            list: self.pages.make(&listed),
         };
         (runs, ids)
     }

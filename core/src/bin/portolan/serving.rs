@@ -103,14 +103,14 @@ impl Serving {
     /// The ServicePort of an id, and its plan.
     pub(crate) fn port(&self, id: ServiceId) -> Option<(&PortKey, &PortPlan)> {
         let key = self.feed.key(id)?;
-        let plan = self.node.plan().ports().get(key)?;
+        let plan = self.node.plan().port(key)?;
         Some((key, plan))
     }
 
     /// Every ServicePort that has an id.
     pub(crate) fn ids(&self) -> impl Iterator<Item = (&PortKey, ServiceId)> {
-        let keys = self.node.plan().ports().keys();
-        keys.filter_map(|key| Some((&**key, self.feed.id(key)?)))
+        let ports = self.node.plan().ports();
+        ports.filter_map(|(key, _)| Some((&**key, self.feed.id(key)?)))
     }
 
     /// The dataplane's capacities.

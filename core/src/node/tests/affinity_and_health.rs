@@ -132,7 +132,7 @@ fn a_plan_says_what_it_decided_and_why() {
             ],
         )),
     ]);
-    let port = node.plan().ports().values().next().expect("one port");
+    let port = node.plan().ports().next().expect("one port").1;
     assert_eq!(port.cluster_reason, ClusterReason::AllReady);
     assert_eq!(port.local_reason, LocalReason::Terminating);
     let expected = "\

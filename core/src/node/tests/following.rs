@@ -108,8 +108,7 @@ fn a_relist_forgets_what_it_does_not_name_and_counts_as_synced() {
     let names: Vec<String> = node
         .plan()
         .ports()
-        .keys()
-        .map(|key| key.name.clone())
+        .map(|(key, _)| key.name.clone())
         .collect();
     assert_eq!(names, ["b", "c"]);
 }

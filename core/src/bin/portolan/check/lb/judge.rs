@@ -237,8 +237,8 @@ impl Judge<'_> {
     }
 
     fn endpoint_state(&self, wanted: &LbEndpointState) -> Result<(), String> {
-        let ports = self.rig.node().plan().ports().values();
-        let mut endpoints = ports.flat_map(|port| &port.endpoints);
+        let ports = self.rig.node().plan().ports();
+        let mut endpoints = ports.flat_map(|(_, port)| &port.endpoints);
         let found = endpoints.find(|one| one.address == wanted.address.0);
         let state = found.ok_or("no such endpoint")?.state;
         let expected = match wanted.state {
