@@ -274,7 +274,7 @@ impl Table {
             .or_else(|| self.candidate(candidates, below(u64::from(hash) << 56, candidates.len)))
     }
 
-    /// By the whole tuple, so that a client's connections spread; by the client alone where it is to keep its
+    /// By addresses and ports (the protocol is the ServicePort's), so that a client's connections spread; by the client alone where it is to keep its
     /// endpoint.
     fn maglev<A: Address>(
         &self,
@@ -286,9 +286,7 @@ impl Table {
         let [source_high, source_low] = tuple.source.to_words();
         let hash = if candidates.record.affinity_seconds == 0 {
             let [high, low] = tuple.destination.to_words();
-            let ports = (u64::from(tuple.source_port) << 32)
-                | (u64::from(tuple.destination_port) << 16)
-                | u64::from(tuple.protocol.number());
+            let ports = (u64::from(tuple.source_port) << 16) | u64::from(tuple.destination_port);
             mix(seed, [source_high, source_low, high, low, ports])
         } else {
             mix(seed, [source_high, source_low])
@@ -339,7 +337,7 @@ fn turn<A>(candidates: &Candidates<'_>, draw: &Draw<'_, A>) -> Option<u32> {
     clippy::cast_possible_truncation,
     reason = "words are folded by their halves"
 )]
-fn bucket_of<A: Address>(address: A) -> u32 {
+pub(super) fn bucket_of<A: Address>(address: A) -> u32 {
     const GOLDEN_RATIO_32: u32 = 0x61c8_8647;
     let [high, low] = address.to_words();
     let folded = match A::FAMILY {

@@ -227,11 +227,7 @@ impl Table {
         let Some(frontend) = self.frontend(frontend) else {
             return Selection::NoneUsable;
         };
-        if frontend.ranges != range_list::EMPTY
-            && !self
-                .ranges
-                .holds(frontend.ranges, draw.tuple.source.to_words())
-        {
+        if !self.is_admitted(frontend, draw.tuple.source) {
             return Selection::SourceRange;
         }
         let rule = frontend.rule(class);
@@ -252,10 +248,14 @@ impl Table {
     #[inline]
     #[must_use]
     pub fn admits<A: Address>(&self, frontend: FrontendRef, source: A) -> bool {
-        self.frontend(frontend).is_some_and(|frontend| {
-            frontend.ranges == range_list::EMPTY
-                || self.ranges.holds(frontend.ranges, source.to_words())
-        })
+        self.frontend(frontend)
+            .is_some_and(|frontend| self.is_admitted(frontend, source))
+    }
+
+    #[inline]
+    fn is_admitted<A: Address>(&self, frontend: &FrontendEntry, source: A) -> bool {
+        frontend.ranges == range_list::EMPTY
+            || self.ranges.holds(frontend.ranges, source.to_words())
     }
 
     /// Every endpoint that [`Table::select`] may choose for this class of senders.

@@ -1,5 +1,6 @@
 //! Lists of ids, and the map, at every size.
 
+use super::super::cluster_ips::ClusterIps;
 use super::super::frontend_map::{FrontendMap, MapKey};
 use super::super::id_list::{IdList, Pages};
 use super::*;
@@ -119,4 +120,27 @@ fn keys_that_all_hash_alike_are_found_all_the_same() {
         map.remove(u64::MAX, &key(number));
     }
     assert!(map.is_empty());
+}
+
+#[test]
+fn what_lies_outside_the_span_of_all_cluster_ips_is_none_of_them() {
+    let mut cluster_ips = ClusterIps::NONE;
+    assert!(!cluster_ips.may_hold([0, 0]));
+    cluster_ips.add([1, 20]);
+    cluster_ips.add([1, 10]);
+    for (address, may) in [
+        ([1, 9], false),
+        ([1, 10], true),
+        ([1, 15], true),
+        ([1, 20], true),
+        ([1, 21], false),
+        ([0, 15], false),
+        ([2, 15], false),
+    ] {
+        assert_eq!(cluster_ips.may_hold(address), may, "{address:?}");
+    }
+    cluster_ips.remove();
+    assert!(cluster_ips.may_hold([1, 10]) && cluster_ips.may_hold([1, 20]));
+    cluster_ips.remove();
+    assert_eq!(cluster_ips, ClusterIps::NONE);
 }

@@ -1,12 +1,13 @@
 //! Each scheduler by its rule.
 
+use super::super::choose::bucket_of;
 use super::*;
 use crate::net::Scheduler;
 use crate::sync::Loads;
 use crate::table::hash::next_seed;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 const FRONTEND: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 0);
 
@@ -35,7 +36,7 @@ impl Rig {
     fn of(spec: &ServiceSpec) -> Self {
         let mut table = table(TableLimits {
             services: 1,
-            frontends: 1,
+            frontends: 2,
             endpoints: 1_200,
             source_ranges: 0,
             hash_buckets: 1 << 17,
@@ -283,6 +284,19 @@ fn a_weight_of_zero_moves_its_own_clients_and_nobody_elses() {
 }
 
 #[test]
+fn hashing_folds_every_word_of_an_ipv6_address() {
+    for word in 0..4 {
+        let addresses = (0..256_u128).map(|number| Ipv6Addr::from_bits(number << (32 * word)));
+        let buckets: BTreeSet<u32> = addresses.map(bucket_of).collect();
+        assert!(
+            buckets.len() > 128,
+            "word {word}: {} buckets",
+            buckets.len()
+        );
+    }
+}
+
+#[test]
 fn destination_hashing_follows_the_address_that_the_client_connects_to() {
     let mut spec = scheduled(Scheduler::DestinationHashing, &[1; 5]);
     spec.frontends = (0..1).map(|_| frontend(IpAddr::V4(FRONTEND), 80)).collect();
@@ -377,11 +391,26 @@ fn maglev_goes_by_the_client_alone_where_the_service_has_affinity() {
     let source = Ipv4Addr::new(192, 0, 2, 1);
     let ports = |rig: &Rig| {
         let ports = (1..100).map(|port| rig.choose(&from(source, port), 0, false));
-        ports.collect::<alloc::collections::BTreeSet<_>>().len()
+        ports.collect::<BTreeSet<_>>().len()
     };
     assert_eq!(ports(&Rig::of(&spec)), 9);
     spec.affinity_seconds = Some(60);
     assert_eq!(ports(&Rig::of(&spec)), 1);
+}
+
+#[test]
+fn maglev_spreads_a_clients_connections_by_the_port_that_they_are_sent_to_as_well() {
+    let mut spec = scheduled(Scheduler::Maglev, &[1; 9]);
+    spec.frontends.push(frontend(FRONTEND.into(), 81));
+    let rig = Rig::of(&spec);
+    let choices = |destination_port| -> Vec<Option<u32>> {
+        let clients = (0..100).map(|client| Tuple {
+            destination_port,
+            ..client_tuple(client)
+        });
+        clients.map(|tuple| rig.choose(&tuple, 0, false)).collect()
+    };
+    assert_ne!(choices(80), choices(81));
 }
 
 #[test]
