@@ -166,6 +166,54 @@ fn packet_sockets_take_the_place_of_the_tun() {
 }
 
 #[test]
+fn what_is_routed_into_the_pods_tun_comes_from_pods() {
+    let files = Files::new("run-pod-tun");
+    let shop = SHOP.replace(
+        "internalTrafficPolicy: Local",
+        "internalTrafficPolicy: Cluster",
+    );
+    files.write("objects/shop.yaml", &shop);
+    let node = "detectLocal: InterfaceNamePrefix\ninterfaceNamePrefix: veth\n".to_owned()
+        + super::files::NODE;
+    files.write("node.yaml", &node);
+    // One client of the ClusterIP is routed into either TUN.
+    let tuns = [("ptl0", "10.1.0.1"), ("ptl1", "10.1.1.1")];
+    let prepare = tuns.map(|(tun, client)| {
+        format!(
+            "ip tuntap add {tun} mode tun vnet_hdr && ip addr add {client}/32 dev {tun} && ip link set {tun} up && \
+             ip rule add from {client} lookup {table} && ip route add 10.43.0.0/16 dev {tun} table {table}",
+            table = &tun[3..].parse::<u32>().map_or(0, |number| 100 + number)
+        )
+    });
+    let devices = "--tun ptl0 --pod-tun ptl1";
+    let Some(mut running) = Running::start_on(&files, &prepare.join(" && "), devices) else {
+        return;
+    };
+    running.until("get services -A", |out| out.contains("shop"));
+    let inside = running.child.id().to_string();
+    for (_, client) in tuns {
+        // Nobody answers: one SYN is enough.
+        let connect = format!("timeout 1 curl -s --interface {client} http://10.43.0.10/");
+        let client = Command::new("nsenter")
+            .args(["-t", &inside, "-U", "-n", "--preserve-credentials"])
+            .args(["sh", "-c", &connect])
+            .status();
+        assert!(client.is_ok_and(|status| status.code() == Some(124)));
+    }
+    let connections = running.until("get connections", |out| {
+        tuns.iter().all(|(_, client)| out.contains(client))
+    });
+    for (tun, client) in tuns {
+        let own = connections.lines().find(|line| line.contains(client));
+        let masqueraded = own.is_some_and(|line| line.contains("172.18.0.2:"));
+        assert_eq!(masqueraded, tun == "ptl0", "{connections}");
+    }
+    let (status, log) = running.stop(&files);
+    assert_eq!(status, Some(0), "{log}");
+    assert!(log.contains(" on ptl1 ("), "{log}");
+}
+
+#[test]
 fn what_is_no_pair_of_interfaces_is_refused() {
     let files = Files::new("run-af-packet-refused");
     for (device, said) in [
