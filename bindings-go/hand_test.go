@@ -238,6 +238,17 @@ func TestPodsAreToldByTheirInterface(t *testing.T) {
 	must(t, err)
 	frames, err := dataplane.NewFrames(2, 128)
 	must(t, err)
+	for flags, source := range map[uint16]portolan.Source{portolan.FlagFromPod: portolan.FromPod, 0: portolan.FromOutside} {
+		why, err := dataplane.Explain(1, syn, flags)
+		must(t, err)
+		if why.Source != source || why.Masquerade != (source == portolan.FromOutside) {
+			t.Errorf("%#x: %+v", flags, why)
+		}
+	}
+	var refused *portolan.Error
+	if _, err := dataplane.Explain(1, syn, 1); !errors.As(err, &refused) || refused.Field != "flags" {
+		t.Error(err)
+	}
 	fill(frames, 2)
 	frames.Frame(1)[21]++ // another connection
 	frames.Descriptors()[0].Flags = portolan.FlagFromPod

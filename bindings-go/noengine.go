@@ -111,7 +111,9 @@ func (*Dataplane) Poll(int64) (int64, error) { return 0, ErrNoEngine }
 func (*Dataplane) Stats() (Stats, error) { return Stats{}, ErrNoEngine }
 
 // Explain returns ErrNoEngine.
-func (*Dataplane) Explain(int64, []byte) (Explanation, error) { return Explanation{}, ErrNoEngine }
+func (*Dataplane) Explain(int64, []byte, uint16) (Explanation, error) {
+	return Explanation{}, ErrNoEngine
+}
 
 // Connections yields nothing.
 func (*Dataplane) Connections(int64) iter.Seq[Connection] { return func(func(Connection) bool) {} }

@@ -12,15 +12,16 @@ import (
 	"unsafe"
 )
 
-// Explain says what would become of a packet, and why, by the code that moves packets. It changes nothing.
-func (d *Dataplane) Explain(now int64, packet []byte) (explanation Explanation, err error) {
+// Explain says what would become of a packet, and why, by the code that moves packets. It changes nothing. Flags are what
+// the host would set in the packet's descriptor: FlagFromPod or 0.
+func (d *Dataplane) Explain(now int64, packet []byte, flags uint16) (explanation Explanation, err error) {
 	err = d.handle.use(func(dataplane *C.portolan_dataplane) error {
 		var c C.portolan_explanation
 		c.struct_size = C.uint32_t(unsafe.Sizeof(c))
 		bytes, size := (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(packet))), C.size_t(len(packet))
 		for choices := make([]C.portolan_socket_address, 16); ; choices = make([]C.portolan_socket_address, c.choice_count) {
 			var said *C.portolan_error
-			err := check(C.portolan_dataplane_explain(dataplane, C.uint64_t(now), bytes, size, &c,
+			err := check(C.portolan_dataplane_explain(dataplane, C.uint64_t(now), bytes, size, C.uint16_t(flags), &c,
 				unsafe.SliceData(choices), C.size_t(len(choices)), &said), said)
 			if err != nil {
 				return err
@@ -30,18 +31,18 @@ func (d *Dataplane) Explain(now int64, packet []byte) (explanation Explanation, 
 				break
 			}
 		}
-		explanation.Text, err = explainText(dataplane, now, packet)
+		explanation.Text, err = explainText(dataplane, now, packet, flags)
 		return err
 	})
 	return explanation, err
 }
 
-func explainText(dataplane *C.portolan_dataplane, now int64, packet []byte) (string, error) {
+func explainText(dataplane *C.portolan_dataplane, now int64, packet []byte, flags uint16) (string, error) {
 	bytes := (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(packet)))
 	return grown(func(to *C.char, capacity C.size_t, needed *C.size_t) error {
 		var said *C.portolan_error
 		return check(C.portolan_dataplane_explain_text(dataplane, C.uint64_t(now), bytes, C.size_t(len(packet)),
-			to, capacity, needed, &said), said)
+			C.uint16_t(flags), to, capacity, needed, &said), said)
 	})
 }
 

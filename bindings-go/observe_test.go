@@ -14,7 +14,7 @@ import (
 func TestExplainIsWhatHappens(t *testing.T) {
 	dataplane, worker, frames := rig(t, 1)
 	endpoint := netip.MustParseAddrPort("10.200.2.7:8080")
-	before, err := dataplane.Explain(1, syn)
+	before, err := dataplane.Explain(1, syn, 0)
 	must(t, err)
 	if before.Verdict != portolan.Forward || before.Known || before.Endpoint != endpoint ||
 		!slices.Equal(before.Choices, []netip.AddrPort{endpoint}) || before.Source != portolan.FromPod {
@@ -27,12 +27,12 @@ func TestExplainIsWhatHappens(t *testing.T) {
 		t.Error(before)
 	}
 	must(t, worker.Process(1, frames, 1))
-	after, err := dataplane.Explain(1, syn)
+	after, err := dataplane.Explain(1, syn, 0)
 	must(t, err)
 	if !after.Known || after.Endpoint != endpoint || after.IsFrontend {
 		t.Errorf("%+v", after)
 	}
-	garbage, err := dataplane.Explain(1, []byte{0x45})
+	garbage, err := dataplane.Explain(1, []byte{0x45}, 0)
 	must(t, err)
 	if garbage.Verdict != portolan.Drop || portolan.DropText(garbage.Reason) == "" {
 		t.Errorf("%+v", garbage)

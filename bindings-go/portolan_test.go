@@ -240,7 +240,7 @@ func TestNothingOfGoIsKeptAcrossCollections(t *testing.T) {
 		if tag := frames.Descriptors()[0].EndpointTag; tag != 7 {
 			t.Errorf("tag %d", tag)
 		}
-		_, err = dataplane.Explain(1, syn)
+		_, err = dataplane.Explain(1, syn, 0)
 		must(t, err)
 		// Some are closed, some left to the collector.
 		must(t, frames.Close())

@@ -1831,7 +1831,8 @@ portolan_status portolan_connections_next(portolan_connections *connections, por
 void portolan_connections_free(portolan_connections **connections);
 
 /* Writes what would become of a packet and why, by the code that moves packets; changes nothing. packet begins
- * at the IP header. Set explanation->struct_size first; it stays.
+ * at the IP header; flags is what the host would set in its descriptor: PORTOLAN_FLAG_FROM_POD or 0. Set
+ * explanation->struct_size first; it stays.
  *
  * Writes to choices the endpoints that may be chosen, at most choice_capacity of them (NULL and 0: not
  * wanted); explanation.choice_count says how many there are. Since 0.1.
@@ -1840,13 +1841,15 @@ portolan_status portolan_dataplane_explain(const portolan_dataplane *dataplane,
                                            uint64_t now_ns,
                                            const uint8_t *packet,
                                            size_t packet_size,
+                                           uint16_t flags,
                                            portolan_explanation *explanation,
                                            portolan_socket_address *choices,
                                            size_t choice_capacity,
                                            portolan_error **error);
 
 /* Writes what would become of a packet and why, as lines of text, by the code that moves packets; changes
- * nothing. packet begins at the IP header.
+ * nothing. packet begins at the IP header; flags is what the host would set in its descriptor:
+ * PORTOLAN_FLAG_FROM_POD or 0.
  *
  * Writes at most capacity bytes to text, NUL included (text may be NULL if capacity is 0), and to
  * needed how many bytes the whole text takes, NUL included: if that is more than capacity, the text was
@@ -1856,6 +1859,7 @@ portolan_status portolan_dataplane_explain_text(const portolan_dataplane *datapl
                                                 uint64_t now_ns,
                                                 const uint8_t *packet,
                                                 size_t packet_size,
+                                                uint16_t flags,
                                                 char *text,
                                                 size_t capacity,
                                                 size_t *needed,

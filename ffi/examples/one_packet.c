@@ -68,7 +68,7 @@ int main(void) {
     /* Where would the packet go, and why? The code that moves packets says it. */
     char text[1024];
     size_t needed = 0;
-    TRY(portolan_dataplane_explain_text(dataplane, 1, SYN, sizeof SYN, text, sizeof text, &needed, &error));
+    TRY(portolan_dataplane_explain_text(dataplane, 1, SYN, sizeof SYN, 0, text, sizeof text, &needed, &error));
     fputs(text, stdout);
 
     /* One worker for each thread; one buffer, and descriptors that say where packets lie in it. */

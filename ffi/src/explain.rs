@@ -4,13 +4,14 @@ use crate::address::portolan_address;
 use crate::call::{self, control, enter};
 use crate::connections::portolan_tuple;
 use crate::dataplane::portolan_dataplane;
+use crate::descriptor::PORTOLAN_FLAG_FROM_POD;
 use crate::error::{Failure, portolan_error};
 use crate::sized::{self, SizedStruct};
 use crate::status::portolan_status;
 use core::mem::MaybeUninit;
 use core::net::SocketAddr;
 use portolan::dataplane::{Explanation, MasqueradeCause};
-use portolan::net::{Direction, DropReason, Instant};
+use portolan::net::{Arrival, Direction, DropReason, Instant};
 
 /// The packet has a tuple: protocol, tuple. (A bit of portolan_explanation.found.)
 pub const PORTOLAN_FOUND_TUPLE: u8 = 1;
@@ -152,8 +153,21 @@ impl From<&Explanation> for portolan_explanation {
     }
 }
 
+/// By what a packet enters of which the host says this.
+pub(crate) fn arrival(flags: u16) -> Result<Arrival, Failure> {
+    match flags {
+        0 => Ok(Arrival::Elsewhere),
+        PORTOLAN_FLAG_FROM_POD => Ok(Arrival::PodInterface),
+        _ => Err(Failure::invalid(
+            "flags",
+            format!("{flags:#x} is neither 0 nor PORTOLAN_FLAG_FROM_POD"),
+        )),
+    }
+}
+
 /// Writes what would become of a packet and why, by the code that moves packets; changes nothing. `packet` begins
-/// at the IP header. Set `explanation->struct_size` first; it stays.
+/// at the IP header; `flags` is what the host would set in its descriptor: PORTOLAN_FLAG_FROM_POD or 0. Set
+/// `explanation->struct_size` first; it stays.
 ///
 /// Writes to `choices` the endpoints that may be chosen, at most `choice_capacity` of them (NULL and 0: not
 /// wanted); explanation.choice_count says how many there are. Since 0.1.
@@ -168,6 +182,7 @@ pub unsafe extern "C" fn portolan_dataplane_explain(
     now_ns: u64,
     packet: *const u8,
     packet_size: usize,
+    flags: u16,
     explanation: *mut portolan_explanation,
     choices: *mut portolan_socket_address,
     choice_capacity: usize,
@@ -181,8 +196,10 @@ pub unsafe extern "C" fn portolan_dataplane_explain(
         }
         // SAFETY: as promised.
         let packet = unsafe { call::bytes(packet, packet_size, "packet") }?;
+        let arrival = arrival(flags)?;
         let state = enter(dataplane.map(|handle| &handle.state), "dataplane")?;
-        let found = state.dataplane.explain(Instant::from_nanos(now_ns), packet);
+        let now = Instant::from_nanos(now_ns);
+        let found = state.dataplane.explain_from(now, packet, arrival);
         // SAFETY: as promised.
         unsafe { sized::write(explanation, &(&found).into(), "explanation") }?;
         for (index, choice) in found.choices.iter().take(choice_capacity).enumerate() {

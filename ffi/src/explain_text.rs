@@ -3,6 +3,7 @@
 use crate::call::{self, control, enter};
 use crate::dataplane::{DataplaneState, portolan_dataplane};
 use crate::error::portolan_error;
+use crate::explain::arrival;
 use crate::status::portolan_status;
 use core::ffi::c_char;
 use core::fmt::{self, Write};
@@ -11,7 +12,8 @@ use portolan::dataplane::{DropReason, Explanation, MasqueradeCause, Verdict};
 use portolan::net::{Direction, Instant};
 
 /// Writes what would become of a packet and why, as lines of text, by the code that moves packets; changes
-/// nothing. `packet` begins at the IP header.
+/// nothing. `packet` begins at the IP header; `flags` is what the host would set in its descriptor:
+/// PORTOLAN_FLAG_FROM_POD or 0.
 ///
 /// Writes at most `capacity` bytes to `text`, NUL included (`text` may be NULL if `capacity` is 0), and to
 /// `needed` how many bytes the whole text takes, NUL included: if that is more than `capacity`, the text was
@@ -26,6 +28,7 @@ pub unsafe extern "C" fn portolan_dataplane_explain_text(
     now_ns: u64,
     packet: *const u8,
     packet_size: usize,
+    flags: u16,
     text: *mut c_char,
     capacity: usize,
     needed: Option<&mut MaybeUninit<usize>>,
@@ -36,8 +39,10 @@ pub unsafe extern "C" fn portolan_dataplane_explain_text(
     control(error, || {
         // SAFETY: as promised.
         let packet = unsafe { call::bytes(packet, packet_size, "packet") }?;
+        let arrival = arrival(flags)?;
         let state = enter(dataplane.map(|handle| &handle.state), "dataplane")?;
-        let explanation = state.dataplane.explain(Instant::from_nanos(now_ns), packet);
+        let now = Instant::from_nanos(now_ns);
+        let explanation = state.dataplane.explain_from(now, packet, arrival);
         let words = Words {
             explanation: &explanation,
             state: &state,

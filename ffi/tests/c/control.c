@@ -132,7 +132,7 @@ static void a_renderer_that_follows_changes_serves_the_same(portolan_node *node)
     for (int i = 0; i < 2; i++) {
         portolan_explanation why = {.struct_size = sizeof why};
         portolan_socket_address choices[4];
-        EXPECT(OK, portolan_dataplane_explain(both[i], 1, SYN, sizeof SYN, &why, choices, 4, NULL));
+        EXPECT(OK, portolan_dataplane_explain(both[i], 1, SYN, sizeof SYN, 0, &why, choices, 4, NULL));
         CHECK(why.verdict == PORTOLAN_VERDICT_FORWARD && why.reason == 0 && why.choice_count == 1);
         CHECK(why.found == (PORTOLAN_FOUND_TUPLE | PORTOLAN_FOUND_FRONTEND | PORTOLAN_FOUND_SOURCE |
                             PORTOLAN_FOUND_ENDPOINT | PORTOLAN_FOUND_TRANSLATED));
@@ -231,6 +231,25 @@ static uint16_t flags_of(portolan_worker *worker, uint8_t port, uint16_t mark) {
     return packet.verdict == PORTOLAN_VERDICT_FORWARD ? packet.flags : 0;
 }
 
+static void explain_goes_by_the_interface_too(const portolan_dataplane *dataplane) {
+    portolan_explanation why = {.struct_size = sizeof why};
+    portolan_error *error = NULL;
+    char text[1024];
+    size_t needed;
+    EXPECT(OK, portolan_dataplane_explain(dataplane, 1, SYN, sizeof SYN, PORTOLAN_FLAG_FROM_POD, &why, NULL, 0, NULL));
+    CHECK(why.source == PORTOLAN_SOURCE_POD && why.masquerade == PORTOLAN_MASQUERADE_NO);
+    EXPECT(OK, portolan_dataplane_explain(dataplane, 1, SYN, sizeof SYN, 0, &why, NULL, 0, NULL));
+    CHECK(why.source == PORTOLAN_SOURCE_OUTSIDE && why.masquerade == PORTOLAN_MASQUERADE_RULE);
+    EXPECT(OK, portolan_dataplane_explain_text(dataplane, 1, SYN, sizeof SYN, PORTOLAN_FLAG_FROM_POD, text, sizeof text,
+                                               &needed, NULL));
+    CHECK(strstr(text, "masquerade") == NULL);
+    EXPECT(OK, portolan_dataplane_explain_text(dataplane, 1, SYN, sizeof SYN, 0, text, sizeof text, &needed, NULL));
+    CHECK(strstr(text, "masquerade") != NULL);
+    EXPECT(INVALID, portolan_dataplane_explain(dataplane, 1, SYN, sizeof SYN, 1, &why, NULL, 0, &error));
+    CHECK(strcmp(portolan_error_field(error), "flags") == 0);
+    portolan_error_free(&error);
+}
+
 static void pods_are_told_by_their_interface(void) {
     const portolan_address own = v4(192, 168, 66, 11), cluster_ip = v4(10, 96, 0, 80);
     const portolan_slice_endpoint endpoint = {.address = v4(10, 200, 2, 7)};
@@ -275,6 +294,7 @@ static void pods_are_told_by_their_interface(void) {
         EXPECT(OK, portolan_worker_new(dataplanes[i], &worker, NULL));
         CHECK(flags_of(worker, 1, PORTOLAN_FLAG_FROM_POD) == PORTOLAN_FLAG_NEW);
         CHECK(flags_of(worker, 2, 0) == (PORTOLAN_FLAG_NEW | PORTOLAN_FLAG_MASQUERADE));
+        explain_goes_by_the_interface_too(dataplanes[i]);
         EXPECT(OK, portolan_worker_free(&worker));
         EXPECT(OK, portolan_dataplane_free(&dataplanes[i]));
     }

@@ -26,7 +26,7 @@ static void nulls(void) {
     EXPECT(NULL, portolan_dataplane_publish(NULL, NULL, NULL, NULL, NULL));
     EXPECT(NULL, portolan_dataplane_poll(NULL, 0, NULL));
     EXPECT(NULL, portolan_dataplane_connections(NULL, 0, NULL));
-    EXPECT(NULL, portolan_dataplane_explain_text(NULL, 0, NULL, 0, NULL, 0, NULL, NULL));
+    EXPECT(NULL, portolan_dataplane_explain_text(NULL, 0, NULL, 0, 0, NULL, 0, NULL, NULL));
     EXPECT(NULL, portolan_connections_next(NULL, NULL));
     EXPECT(NULL, portolan_stats_read(NULL, NULL));
     EXPECT(NULL, portolan_nft_stats_read(NULL, NULL));
@@ -44,7 +44,7 @@ static void nulls(void) {
     EXPECT(NULL, portolan_txn_replace(NULL, PORTOLAN_KIND_NODE, NULL));
     EXPECT(NULL, portolan_txn_commit(NULL, NULL, NULL, NULL, NULL));
     EXPECT(NULL, portolan_dataplane_new_in(NULL, NULL, NULL, 0, NULL, NULL));
-    EXPECT(NULL, portolan_dataplane_explain(NULL, 0, NULL, 0, NULL, NULL, 0, NULL));
+    EXPECT(NULL, portolan_dataplane_explain(NULL, 0, NULL, 0, 0, NULL, NULL, 0, NULL));
     EXPECT(NULL, portolan_dataplane_services(NULL, NULL));
     EXPECT(NULL, portolan_service_list_next(NULL, NULL));
     EXPECT(OK, portolan_txn_free(NULL));

@@ -89,7 +89,7 @@ int main(void) {
 
     char text[16];
     size_t needed = 0;
-    OK(portolan_dataplane_explain_text(dataplane, 1, SYN, sizeof SYN, text, sizeof text, &needed, NULL));
+    OK(portolan_dataplane_explain_text(dataplane, 1, SYN, sizeof SYN, 0, text, sizeof text, &needed, NULL));
     CHECK(needed > sizeof text && strlen(text) == sizeof text - 1);
 
     /* The Service goes; a new list says so. */
