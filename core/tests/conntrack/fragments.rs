@@ -151,6 +151,7 @@ fn a_full_table_drops_whole_datagrams_and_recovers_with_time() {
         for number in 0..8 {
             rig.send(&datagram(number)[0]).forwarded();
         }
+        assert_eq!(rig.dataplane.stats().usage.fragments, 8);
         let one_more = datagram(8);
         assert_eq!(
             rig.send(&one_more[0]).dropped(),

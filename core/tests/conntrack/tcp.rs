@@ -342,6 +342,27 @@ fn segments_out_of_window_are_translated_and_move_nothing() {
 }
 
 #[test]
+fn a_segment_is_held_to_the_window_of_its_receiver_not_of_its_sender() {
+    for cluster in clusters() {
+        let mut talk = Talk::new(cluster);
+        // So far the server has announced 64 KiB, the client 8 MiB.
+        talk.say_all(&OPEN);
+        talk.rig.wait(Duration::from_secs(60));
+        let [client, server] = talk.next.map(|next| next.wrapping_add(1 << 20));
+        for (direction, sequence, acknowledgment, left) in [
+            (Original, client, talk.next[1], 432_000 - 60),
+            (Reply, server, talk.next[0], 300),
+        ] {
+            let segment = talk
+                .segment(direction, tcp_flags::ACK, sequence, acknowledgment)
+                .build();
+            assert_eq!(talk.rig.send(&segment).verdict, Verdict::Forward);
+            assert_eq!(talk.state(), ("ESTABLISHED", left), "{direction:?}");
+        }
+    }
+}
+
+#[test]
 fn flags_that_no_tcp_sends_are_dropped() {
     let [cluster, _] = clusters();
     let mut talk = Talk::new(cluster);
