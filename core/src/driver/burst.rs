@@ -61,7 +61,8 @@ impl Burst {
         } else {
             frames_bytes
         };
-        frames + MAX_PACKETS * (size_of::<Descriptor>() + size_of::<u8>() + size_of::<Option<Party>>())
+        frames
+            + MAX_PACKETS * (size_of::<Descriptor>() + size_of::<u8>() + size_of::<Option<Party>>())
     }
 
     pub(super) fn new(frames_bytes: usize) -> Self {
