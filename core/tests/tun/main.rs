@@ -6,5 +6,6 @@ mod allocations;
 mod device;
 mod frames;
 mod kernel;
+mod pods;
 mod services;
 mod station;
