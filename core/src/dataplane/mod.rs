@@ -18,6 +18,7 @@
 //! | `endpoint_counters` | counts of each endpoint: packets, bytes, connections |
 
 mod allowance;
+mod beside;
 mod config;
 mod decide;
 mod descriptor;

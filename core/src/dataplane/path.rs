@@ -249,21 +249,31 @@ impl Burst<'_> {
             }
         };
         match decision {
-            Decision::Pass => {
-                if let Kind::FirstFragment { datagram } = headers.kind
-                    && !self.lead(headers, datagram, None)
-                {
-                    return Some(Outcome::dropped(DropReason::FragmentTableFull));
-                }
-                Some(Outcome::PASS)
-            }
+            Decision::Pass => self.not_ours(subject),
             Decision::Reject(service) => Some(self.reject(subject, service)),
             Decision::Drop(reason, service) => {
                 self.count_drop(reason, service);
                 Some(Outcome::dropped(reason))
             }
-            Decision::Open(choice) => self.open(subject, &choice),
+            Decision::Open(choice) => {
+                let opening = self.opening(headers, &choice);
+                self.open(subject, &opening, Some(&choice), Some(choice.tag))
+            }
         }
+    }
+
+    /// A packet that is not to a Service.
+    #[inline]
+    fn not_ours<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Option<Outcome> {
+        if let Some((opening, serving)) = self.beside(subject) {
+            return self.open(subject, &opening, None, serving);
+        }
+        if let Kind::FirstFragment { datagram } = subject.headers.kind
+            && !self.lead(subject.headers, datagram, None)
+        {
+            return Some(Outcome::dropped(DropReason::FragmentTableFull));
+        }
+        Some(Outcome::PASS)
     }
 
     fn reject<A: Tracked>(
@@ -293,38 +303,38 @@ impl Burst<'_> {
         }
     }
 
-    /// Opens a connection; `None` if another worker opened it, and it ended, meanwhile.
+    /// Opens a connection, to what was chosen if it is to a Service; `None` if another worker opened it, and it ended,
+    /// meanwhile.
     fn open<A: Tracked>(
         &mut self,
         subject: &mut Subject<'_, A>,
-        choice: &Choice<A>,
+        opening: &Opening<A>,
+        choice: Option<&Choice<A>>,
+        serving: Option<u64>,
     ) -> Option<Outcome> {
-        let headers = subject.headers;
-        let Some(transport) = transport(subject.packet(), headers) else {
+        let Some(transport) = transport(subject.packet(), subject.headers) else {
             return Some(Outcome::dropped(DropReason::InvalidTransport));
         };
-        let original = headers.tuple;
-        let opening = self.opening(headers, choice);
         let limit = self.shared.options.new_connections_per_second;
         if !self.allowance.suffices(limit, self.now) {
             return Some(Outcome::dropped(DropReason::NewConnectionLimit));
         }
         let connections = A::connections(self.shared);
-        let table = self.table;
+        let (table, protocol) = (self.table, opening.original.protocol);
         // A masqueraded reply must not look like a new connection to a frontend on the same address.
-        let usable = |port: u16| match choice.masquerade {
+        let usable = |port: u16| match opening.masquerade {
             Some(address) => {
-                let hash = table.hash(address, port, original.protocol);
-                let found = table.lookup(address, port, original.protocol, hash);
+                let hash = table.hash(address, port, protocol);
+                let found = table.lookup(address, port, protocol, hash);
                 !matches!(found, Lookup::Frontend(_))
             }
             None => true,
         };
-        let (hit, new) = match connections.open(&opening, &transport, self.now, usable) {
+        let (hit, new) = match connections.open(opening, &transport, self.now, usable) {
             Ok(opened) => opened,
             Err(OpenError::NotAnOpening)
                 if self.shared.options.mid_stream == MidStream::Reset
-                    && original.protocol == Protocol::Tcp =>
+                    && protocol == Protocol::Tcp =>
             {
                 return Some(reset(subject));
             }
@@ -339,13 +349,14 @@ impl Burst<'_> {
             return self.known(subject, &hit);
         }
         self.allowance.spend();
-        self.shared
-            .services
-            .count(choice.service, ServiceEvent::Opened);
-        self.endpoints.opened(choice.endpoint);
-        self.remember(&original, choice);
-        let (flags, serving) = (descriptor_flags::NEW, Some(choice.tag));
-        Some(self.translate(subject, &hit, flags, serving))
+        self.endpoints.opened(opening.endpoint);
+        if let Some(choice) = choice {
+            self.shared
+                .services
+                .count(choice.service, ServiceEvent::Opened);
+            self.remember(&opening.original, choice);
+        }
+        Some(self.translate(subject, &hit, descriptor_flags::NEW, serving))
     }
 
     fn remember<A: Tracked>(&self, original: &Tuple<A>, choice: &Choice<A>) {
@@ -524,7 +535,7 @@ fn quoted_sequence<A: Tracked>(packet: &[u8], headers: &Headers<A>) -> u32 {
 
 impl<A> Subject<'_, A> {
     #[inline]
-    fn packet(&self) -> &[u8] {
+    pub(super) fn packet(&self) -> &[u8] {
         self.frame.get(..self.len).unwrap_or_default()
     }
 

@@ -55,7 +55,10 @@ impl Burst<'_> {
     /// Lets a packet pass that is nobody's. `None`: it may be somebody's.
     #[inline(always)]
     fn pass<A: Tracked>(&self, descriptor: &mut Descriptor, lane: &PlainLane<A>) -> Option<()> {
-        if !matches!(lane.decision, Some(Decision::Pass)) || self.opened.may_hold(lane.hash) {
+        if !matches!(lane.decision, Some(Decision::Pass))
+            || self.opened.may_hold(lane.hash)
+            || !self.is_alone(&lane.headers)
+        {
             return None;
         }
         descriptor.settle(&Outcome::PASS);
