@@ -22,7 +22,7 @@ func TestNodePortsAreServedAtEveryAddressAndLocalhostAsInKubeProxysDefaultMode(t
 	c := newCluster(t)
 	c.server.Put(service("web", 80))
 	c.put("web", c.pods[0])
-	c.start("syncPeriod: 0s", "syncPeriod: 1s")
+	c.start("syncPeriod: 0s", "syncPeriod: 1h") // what changes is noticed, not found
 	c.ready()
 	c.addAnotherAddress(t)
 	const elsewhere, localhost = "http://" + anotherAddress + ":30080", "http://127.0.0.1:30080"

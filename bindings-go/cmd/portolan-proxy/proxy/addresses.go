@@ -1,9 +1,13 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"slices"
+	"time"
+
+	"k8s.io/klog/v2"
 
 	"github.com/portolan/portolan/bindings-go/cmd/portolan-proxy/config"
 )
@@ -29,6 +33,35 @@ func hostAddresses() ([]netip.Addr, error) {
 	}
 	slices.SortFunc(all, netip.Addr.Compare)
 	return slices.Compact(all), nil
+}
+
+// watchAddresses calls changed whenever the host has got other addresses, where NodePorts are served at more than the
+// primary ones, until ctx ends. A virtual address that fails over to this node must be served at once. Addresses are looked
+// at after each sync period, too, whatever the kernel says or does not say.
+func (p *Proxy) watchAddresses(ctx context.Context, changed func()) {
+	if slices.Equal(nodePortSelection(p.configuration), []string{config.NodePortsPrimary}) {
+		return
+	}
+	notices, err := addressNotices(ctx)
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "Addresses are looked at from time to time only")
+	}
+	before := p.identity.HostAddresses
+	ticker := time.NewTicker(config.SyncPeriod(p.configuration))
+	defer ticker.Stop()
+	for {
+		if now, err := hostAddresses(); err == nil && !slices.Equal(now, before) {
+			before = now
+			klog.FromContext(ctx).Info("The host has other addresses", "addresses", now)
+			changed()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-notices:
+		case <-ticker.C:
+		}
+	}
 }
 
 // everyAddress are the node's addresses, with those that only the host knows behind those that the cluster knows: kube-proxy

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -213,29 +212,6 @@ func (p *Proxy) follow(ctx context.Context, cancel func(), failed <-chan error) 
 		}
 	}
 	return first
-}
-
-// watchAddresses looks after each sync period whether the host has got other addresses, where NodePorts are served at more
-// than the primary ones, until ctx ends.
-func (p *Proxy) watchAddresses(ctx context.Context, changed func()) {
-	if slices.Equal(nodePortSelection(p.configuration), []string{config.NodePortsPrimary}) {
-		return
-	}
-	before := p.identity.HostAddresses
-	ticker := time.NewTicker(config.SyncPeriod(p.configuration))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if now, err := hostAddresses(); err == nil && !slices.Equal(now, before) {
-			before = now
-			klog.FromContext(ctx).Info("The host has other addresses", "addresses", now)
-			changed()
-		}
-	}
 }
 
 // describe writes the node's description anew. While the cluster says nothing of its addresses it stays as it was.
