@@ -19,21 +19,32 @@ func hostAddresses() ([]netip.Addr, error) {
 	if err != nil {
 		return nil, err
 	}
-	var ofIPVS []net.Addr
+	ofIPVS := map[string]bool{}
 	if device, err := net.InterfaceByName(ipvsDevice); err == nil {
-		ofIPVS, _ = device.Addrs()
+		addresses, _ := device.Addrs()
+		for _, address := range addresses {
+			ofIPVS[address.String()] = true
+		}
 	}
 	var all []netip.Addr
 	for _, address := range found {
-		same := func(other net.Addr) bool { return other.String() == address.String() }
 		prefix, err := netip.ParsePrefix(address.String())
-		if err == nil && prefix.Addr().IsGlobalUnicast() && !slices.ContainsFunc(ofIPVS, same) {
+		if err == nil && prefix.Addr().IsGlobalUnicast() && !ofIPVS[address.String()] {
 			all = append(all, prefix.Addr())
 		}
 	}
 	slices.SortFunc(all, netip.Addr.Compare)
-	return slices.Compact(all), nil
+	if all = slices.Compact(all); len(all) > hostAddressesMost {
+		klog.Background().Info("NodePorts are not served at all of the host's addresses: nodePortAddresses says which ones matter",
+			"addresses", len(all), "served", hostAddressesMost)
+		all = all[:hostAddressesMost]
+	}
+	return all, nil
 }
+
+// hostAddressesMost bounds how many addresses each NodePort is served at, beside those that the cluster knows: a host of a
+// load balancer's may have hundreds, and each is an entry for each NodePort.
+const hostAddressesMost = 64
 
 // watchAddresses calls changed whenever the host has got other addresses, where NodePorts are served at more than the
 // primary ones, until ctx ends. A virtual address that fails over to this node must be served at once. Addresses are looked
