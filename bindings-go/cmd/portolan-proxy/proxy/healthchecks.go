@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -33,6 +34,9 @@ type healthChecks struct {
 	served  *health.Services
 	refused func(about types.NamespacedName, err error)
 
+	updating sync.Mutex // one update at a time
+	begun    atomic.Bool
+
 	mutex sync.Mutex
 	ports map[types.NamespacedName]uint16
 }
@@ -44,14 +48,12 @@ func (h *healthChecks) handler() cache.ResourceEventHandler {
 		if !ok {
 			return
 		}
-		name := types.NamespacedName{Namespace: service.Namespace, Name: service.Name}
-		h.mutex.Lock()
-		defer h.mutex.Unlock()
-		delete(h.ports, name)
-		if service.Spec.Type == corev1.ServiceTypeLoadBalancer && service.Spec.HealthCheckNodePort != 0 &&
+		port := uint16(0)
+		if service.Spec.Type == corev1.ServiceTypeLoadBalancer &&
 			service.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
-			h.ports[name] = uint16(service.Spec.HealthCheckNodePort)
+			port = uint16(service.Spec.HealthCheckNodePort)
 		}
+		h.know(types.NamespacedName{Namespace: service.Namespace, Name: service.Name}, port)
 	}
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc:    look,
@@ -59,16 +61,32 @@ func (h *healthChecks) handler() cache.ResourceEventHandler {
 		DeleteFunc: func(object any) {
 			if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object); err == nil {
 				namespace, name, _ := cache.SplitMetaNamespaceKey(key)
-				h.mutex.Lock()
-				delete(h.ports, types.NamespacedName{Namespace: namespace, Name: name})
-				h.mutex.Unlock()
+				h.know(types.NamespacedName{Namespace: namespace, Name: name}, 0)
 			}
 		},
 	}
 }
 
+// know remembers a Service's port; 0: it has none. It may be told of after what was decided about it is in force.
+func (h *healthChecks) know(service types.NamespacedName, port uint16) {
+	h.mutex.Lock()
+	same := h.ports[service] == port
+	if port == 0 {
+		delete(h.ports, service)
+	} else {
+		h.ports[service] = port
+	}
+	h.mutex.Unlock()
+	if !same && h.begun.Load() {
+		h.update()
+	}
+}
+
 // update listens at the ports there are now and counts what answers on this node.
 func (h *healthChecks) update() {
+	h.updating.Lock()
+	defer h.updating.Unlock()
+	h.begun.Store(true)
 	var services []health.Service
 	h.mutex.Lock()
 	for name, port := range h.ports {

@@ -31,6 +31,7 @@ type loopback struct {
 	endpoints map[portKey]reached
 	listening map[netip.AddrPort]listening
 	changed   bool
+	begun     bool // something has been decided
 }
 
 // listening is a socket, and whose connections it takes.
@@ -96,6 +97,9 @@ func (l *loopback) know(service types.NamespacedName, ports []corev1.ServicePort
 	} else {
 		l.nodePorts[service] = found
 	}
+	if l.begun { // the decisions about it may have been followed before it was known
+		l.listen()
+	}
 }
 
 // follow takes in what the node decided since the last time, and listens accordingly.
@@ -105,6 +109,7 @@ func (l *loopback) follow(changes portolan.Changes) {
 	}
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
+	l.begun = true
 	if changes.Full {
 		clear(l.endpoints)
 		l.changed = true

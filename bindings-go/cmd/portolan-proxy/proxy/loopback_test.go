@@ -159,3 +159,19 @@ func TestANodePortThatAnotherProcessHasIsAskedForAgain(t *testing.T) {
 		t.Error(said)
 	}
 }
+
+func TestANodePortThatIsKnownAfterItsEndpointsIsServed(t *testing.T) {
+	l := newLoopback([]netip.Addr{localhost})
+	defer l.Close()
+	l.follow(portolan.Changes{})
+	decide(l, 0, named(t, "a"))
+	at, web := free(t), types.NamespacedName{Namespace: "default", Name: "web"}
+	l.know(web, []corev1.ServicePort{{Name: "http", NodePort: int32(at.Port())}})
+	if said := ask(t, at); said != "I ask a" {
+		t.Error(said)
+	}
+	l.know(web, nil)
+	if said := ask(t, at); said == "I ask a" {
+		t.Error("served without a NodePort")
+	}
+}
