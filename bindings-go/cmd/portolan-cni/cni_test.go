@@ -145,7 +145,7 @@ func podReachesServices(t *testing.T, mode attachment.Mode) {
 		})
 	}
 	t.Run("an address that no Service has", func(t *testing.T) {
-		if said, err := client.curl("http://10.96.0.99"); err == nil {
+		if said, err := client.curlFor("2", "http://10.96.0.99"); err == nil {
 			t.Errorf("answered: %s", said)
 		}
 	})
@@ -198,7 +198,7 @@ func (p *testPod) ask(t *testing.T, to, text string) string {
 			return err
 		}
 		defer connection.Close()
-		_ = connection.SetDeadline(time.Now().Add(3 * time.Second))
+		_ = connection.SetDeadline(time.Now().Add(15 * time.Second))
 		if _, err := connection.Write([]byte(text)); err != nil {
 			return err
 		}
@@ -216,7 +216,7 @@ func (p *testPod) refused(to string) (refusal error) {
 			return err
 		}
 		defer connection.Close()
-		_ = connection.SetDeadline(time.Now().Add(3 * time.Second))
+		_ = connection.SetDeadline(time.Now().Add(15 * time.Second))
 		_, _ = connection.Write([]byte("anybody?"))
 		_, refusal = connection.Read(make([]byte, 16))
 		return nil

@@ -37,7 +37,7 @@ const inSandbox = "PORTOLAN_CNI_TEST_IN_SANDBOX"
 
 // asPod is a pod's program: a web server, which is waited for, and curl of each URL.
 const asPod = `echo started; "$0" & for try in $(seq 100); do curl -sS -m 1 -o /dev/null http://127.0.0.1:8080 2>/dev/null && break; sleep 0.1; done
-for url; do curl -sS --max-time 10 --noproxy '*' "$url"; done`
+for url; do curl -sS --max-time 20 --noproxy '*' "$url"; done`
 
 // privately runs a command where a setting is hidden that Linux has in every network namespace since version 6.14, and
 // older gVisors take for the sign of the first one.

@@ -109,12 +109,12 @@ func (p *testPod) lasting(url string) (ask func() error) {
 	p.Helper()
 	var connection net.Conn
 	p.inside(p.name, func() (err error) {
-		connection, err = net.DialTimeout("tcp", strings.TrimPrefix(url, "http://"), 5*time.Second)
+		connection, err = net.DialTimeout("tcp", strings.TrimPrefix(url, "http://"), 15*time.Second)
 		return err
 	})
 	opened := connection
 	p.Cleanup(func() { opened.Close() })
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	client := http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{
 		DialContext: func(context.Context, string, string) (given net.Conn, err error) {
 			if given, connection = connection, nil; given == nil {
 				return nil, errors.New("another connection is wanted")

@@ -233,8 +233,11 @@ func (p *testPod) serve() {
 }
 
 // curl is what true curl in the pod prints, and its error.
-func (p *testPod) curl(url string) (string, error) {
-	said, err := exec.Command("ip", "netns", "exec", p.prefix+p.name, "curl", "-sS", "--max-time", "3", "--noproxy", "*",
+func (p *testPod) curl(url string) (string, error) { return p.curlFor("15", url) }
+
+// curlFor gives up after so many seconds.
+func (p *testPod) curlFor(seconds, url string) (string, error) {
+	said, err := exec.Command("ip", "netns", "exec", p.prefix+p.name, "curl", "-sS", "--max-time", seconds, "--noproxy", "*",
 		url).CombinedOutput()
 	return strings.TrimSuffix(string(said), "\n"), err
 }
@@ -311,7 +314,7 @@ func (r *rig) kill() {
 func (r *rig) eventually(what string, try func() error) {
 	r.Helper()
 	var err error
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if err = try(); err == nil {
 			return
 		}

@@ -75,7 +75,7 @@ func (s rawSCTP) send(to netip.Addr, packet sctpPacket) error {
 // receive waits for a chunk of this kind to a port; what is for others, and what a kernel's own SCTP says, is passed over.
 func (s rawSCTP) receive(kind byte, port uint16) (packet sctpPacket, from netip.Addr, err error) {
 	buffer := make([]byte, 2048)
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); {
 		size, sender, err := unix.Recvfrom(s.descriptor, buffer, 0)
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 			continue
