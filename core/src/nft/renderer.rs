@@ -146,16 +146,6 @@ impl Renderer {
         self.skeleton_of(family).asleep(&self.constant(family))
     }
 
-    /// What only session affinity asks of a kernel, in a table that comes and goes.
-    #[cfg(all(feature = "netlink", target_os = "linux"))]
-    pub(super) fn trial(&self, family: Family) -> String {
-        let options = &Options {
-            table: alloc::format!("{}-trial", self.options.table),
-            ..self.options.clone()
-        };
-        Skeleton { options, family }.trial()
-    }
-
     const fn skeleton_of(&self, family: Family) -> Skeleton<'_> {
         let options = &self.options;
         Skeleton { options, family }

@@ -11,8 +11,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-/// How often a slot without endpoint is drawn again before the class below, where every slot is filled, decides.
-const DRAWS: u32 = 8;
+mod drawing;
+#[cfg(test)]
+mod tests;
+
 /// nft wants this said before ports are translated.
 const PORTS: &str = "meta l4proto { tcp, udp, sctp }";
 const MASQUERADE: &str = "masquerade fully-random";
@@ -132,9 +134,11 @@ impl Skeleton<'_> {
         let mut chains = String::new();
         self.drops(&mut chains);
         for size in SizeClass::all() {
+            self.draw(size, &mut chains);
             self.pick(size, &mut chains);
             self.choose(size, &mut chains);
         }
+        self.forget(&mut chains);
         self.dispatch(&mut chains);
         self.masquerade(&mut chains);
         self.refuse(&mut chains);
@@ -260,19 +264,6 @@ impl Skeleton<'_> {
         )
     }
 
-    /// A table that uses what only session affinity uses, and its end.
-    pub(super) fn trial(&self) -> String {
-        let (ip, client) = (self.ip(), self.client());
-        let (begin, end) = (self.add("table"), self.add("table"));
-        let end = end.replacen("add", "delete", 1);
-        let (affinity, chain) = (self.affinity(), self.add("chain"));
-        format!(
-            "{begin}\n{affinity}{chain}c {{
-  update @affinity {{ {client} timeout 1s : {ip} daddr }}
-  delete @affinity {{ {client} : {ip} daddr }}\n}}\n{end}\n"
-        )
-    }
-
     fn verdict_maps(&self, text: &mut String) {
         // What goes by the ticket's lower bits; the second is for tickets that `tickets` gave.
         let address = self.address_type();
@@ -310,28 +301,11 @@ impl Skeleton<'_> {
         );
     }
 
-    /// Draws a slot and sends the connection to its endpoint.
-    fn pick(&self, size: SizeClass, text: &mut String) {
-        let (ip, set) = (self.ip(), self.set_of_ticket());
-        let slots = Set::Slots;
-        let slots_of = size.slots();
-        let what = format!("draws one of {slots_of} slots and connects to its endpoint");
-        text.push_str(&self.chain(&format!("pick-{slots_of}"), &what));
-        draws(size, text, |drawn| {
-            format!("{PORTS} dnat {ip} to {set} . numgen random mod {drawn} map @{slots}")
-        });
-    }
-
-    /// Draws a slot and writes its endpoint into the ticket.
-    fn choose(&self, size: SizeClass, text: &mut String) {
-        let (ip, set) = (self.ip(), self.set_of_ticket());
-        let slots = Set::StickySlots;
-        let slots_of = size.slots();
-        let what = format!("draws one of {slots_of} slots and writes its endpoint's ticket");
-        text.push_str(&self.chain(&format!("choose-{slots_of}"), &what));
-        draws(size, text, |drawn| {
-            format!("{ip} daddr set {set} . numgen random mod {drawn} map @{slots} return")
-        });
+    /// What only session affinity asks of a kernel is in every table, so that a kernel without it is known at once.
+    fn forget(&self, text: &mut String) {
+        text.push_str(&self.chain("forget", "a client's endpoint is gone"));
+        let (ip, client) = (self.ip(), self.client());
+        let _ = writeln!(text, "  delete @affinity {{ {client} : {ip} daddr }}\n}}");
     }
 
     /// From a frontend to its ticket, and from the ticket to the chain that chooses.
@@ -465,7 +439,7 @@ impl Skeleton<'_> {
   {ip} daddr set {other_bits}{bit}
   {PORTS} {ip} daddr @{endpoints} {remember} dnat {ip} to {ip} daddr map @{endpoints}
   {ip} daddr set {number}{bit} map @{tickets}
-  delete @affinity {{ {client} : {ip} daddr }}
+  jump forget
   goto {name}-new\n}}"
             );
             text.push_str(&self.chain(&format!("{name}-new"), "a client that has none yet"));
@@ -475,7 +449,7 @@ impl Skeleton<'_> {
   {remember}
   {send}
   {ip} daddr set {number}{bit}
-  jump choose-1
+  jump draw-ticket-1
   {send}
   goto missed\n}}"
             );
@@ -541,23 +515,6 @@ impl Skeleton<'_> {
     }
 }
 
-/// A chain that draws until it has found a filled slot.
-///
-/// The class below is all filled, so the draw after the last decides. The very last is for packets that are here
-/// while slots are deleted: slot 0 is there as long as there is any endpoint.
-fn draws(size: SizeClass, text: &mut String, rule: impl Fn(u32) -> String) {
-    let draws = if size.is_exact() { 1 } else { DRAWS };
-    for _ in 0..draws {
-        let _ = writeln!(text, "  {}", rule(size.slots()));
-    }
-    let below = size.below().filter(|_| !size.is_exact());
-    let below = below.map(SizeClass::slots);
-    for drawn in below.into_iter().chain((size.slots() > 1).then_some(1)) {
-        let _ = writeln!(text, "  {}", rule(drawn));
-    }
-    text.push_str("  goto missed\n}\n");
-}
-
 /// FNV-1a of the text: enough to tell versions apart.
 fn layout_name(text: &str) -> String {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -582,6 +539,3 @@ pub(super) fn sticky_name(seconds: u32, index: u8, set: EndpointSet) -> String {
     };
     format!("sticky-{index}-{seconds}s-{set}")
 }
-
-#[cfg(test)]
-mod tests;

@@ -64,6 +64,6 @@ fn the_number_of_rules_is_constant() {
         family: Family::Ipv4,
     };
     let lines = |text: String| text.lines().count();
-    assert!(lines(skeleton.body()) < 580, "{}", lines(skeleton.body()));
+    assert!(lines(skeleton.body()) < 720, "{}", lines(skeleton.body()));
     assert!(lines(skeleton.sticky(10_800, 0)) < 50);
 }

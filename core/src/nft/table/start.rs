@@ -162,11 +162,13 @@ impl Table {
                 self.make_persistent(family)?;
                 text.push_str(&self.renderer.constant(family));
             } else {
-                text.push_str(&renewal(family, &self.renderer.options().table));
+                // Deleting takes the kernel some milliseconds.
+                if self.find(family)? != State::Absent || self.socket.is_none() {
+                    text.push_str(&renewal(family, &self.renderer.options().table));
+                }
                 text.push_str(&self.renderer.asleep(family));
             }
             text.push_str(&self.renderer.chains(family));
-            text.push_str(&self.renderer.trial(family));
         }
         self.asleep = true;
         let made = self.nft.apply(&text);
