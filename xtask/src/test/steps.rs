@@ -208,7 +208,7 @@ fn proxy() -> [Step; 4] {
     };
     let test = ["test", "-count=1", "-v"];
     let parts = [".", "./config", "./metrics", "./proxy"];
-    let parts = [&["test", "-count=1", "-race", "-v"], &parts[..]].concat();
+    let parts = [&test[..], &parts].concat();
     let whole = [&test[..], &["-skip=Board", "./cluster"]].concat();
     let boards = [&test[..], &["-run=Board", "./cluster"]].concat();
     let lacking = |tool| {
@@ -217,7 +217,7 @@ fn proxy() -> [Step; 4] {
     };
     [
         go("go vet, portolan-proxy", &["vet", "./..."], Reader::Whole),
-        go("go test, portolan-proxy, races", &parts, Reader::Go),
+        go("go test, portolan-proxy", &parts, Reader::Go),
         go("go test, portolan-proxy in a cluster", &whole, Reader::Go)
             .skip_because(lacking(IPTABLES)),
         go(
