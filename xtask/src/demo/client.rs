@@ -11,8 +11,11 @@ use anyhow::{Context, Result, ensure};
 use super::cluster::Place;
 use crate::process::{self, Running};
 
-/// How long a request may take before it counts as unanswered.
-const REQUEST_LIMIT_S: u32 = 2;
+/// Seconds that a request may take before it counts as unanswered: two SYNs may be late where the machine is busy.
+pub(crate) const ANSWER_LIMIT_S: u32 = 5;
+
+/// The same where no answer is expected, or not yet.
+pub(crate) const SILENCE_LIMIT_S: u32 = 2;
 
 /// How long one call of curl may take, with all its requests.
 const CURL_LIMIT: Duration = Duration::from_secs(60);
@@ -62,24 +65,20 @@ impl Answers {
 
 /// Sends `requests` requests to `url` (without a path) from `place`, one after another.
 pub(crate) fn ask(place: &Place, url: &str, requests: u32) -> Result<Answers> {
-    ask_from(place, None, url, requests)
+    ask_from(place, None, url, requests, SILENCE_LIMIT_S)
 }
 
-/// The same with a source address of the client's own choice.
+/// The same with a source address of the client's own choice, each request for so many seconds.
 pub(crate) fn ask_from(
     place: &Place,
     source: Option<&str>,
     url: &str,
     requests: u32,
+    limit_s: u32,
 ) -> Result<Answers> {
     let mut curl = place.namespace.command("curl");
     // HTTP/1.0 closes after the answer: every request is a connection of its own.
-    curl.args([
-        "--http1.0",
-        "--silent",
-        "--max-time",
-        &REQUEST_LIMIT_S.to_string(),
-    ]);
+    curl.args(["--http1.0", "--silent", "--max-time", &limit_s.to_string()]);
     if let Some(source) = source {
         curl.args(["--interface", source]);
     }

@@ -83,7 +83,17 @@ impl Show {
     /// Sends the requests of one row and prints who answered.
     pub(crate) fn trial(&mut self, trial: &Trial<'_>) -> Result<Answers> {
         let url = format!("http://{}", trial.to);
-        let answers = client::ask_from(trial.from, trial.source, &url, trial.requests)?;
+        let limit_s = match trial.expected {
+            Expected::Silence => client::SILENCE_LIMIT_S,
+            Expected::Evenly(_) | Expected::AllOf(_) | Expected::One(_) => client::ANSWER_LIMIT_S,
+        };
+        let Trial {
+            from,
+            source,
+            requests,
+            ..
+        } = *trial;
+        let answers = client::ask_from(from, source, &url, requests, limit_s)?;
         let from = trial.source.map_or_else(
             || trial.from.name.clone(),
             |source| format!("{} {source}", trial.from.name),

@@ -130,7 +130,13 @@ fn pods_of_twelve(outside: &Place, to: &str, requests: u32) -> Result<Vec<BTreeS
     let ask = |last: u8| -> Result<BTreeSet<String>> {
         let source = format!("203.0.113.{last}");
         let url = format!("http://{to}");
-        let answers = client::ask_from(outside, Some(&source), &url, requests)?;
+        let answers = client::ask_from(
+            outside,
+            Some(&source),
+            &url,
+            requests,
+            client::ANSWER_LIMIT_S,
+        )?;
         ensure!(
             answers.unanswered() == 0,
             "{source} is not answered: {answers:?}"
