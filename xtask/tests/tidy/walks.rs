@@ -1,4 +1,4 @@
-//! The walks through the code lead to files that are there.
+//! The walks through the code lead to files that are there, and the design's decisions can be told apart.
 
 use super::sources::root;
 use std::fs;
@@ -24,6 +24,21 @@ fn every_file_that_the_walks_name_is_there() {
         );
     }
     assert!(count > 100, "docs/walks.md names {count} files");
+}
+
+#[test]
+fn decisions_are_numbered_in_their_order() {
+    let design = fs::read_to_string(root().join("docs/design.md")).expect("docs/design.md");
+    let numbers = design.lines().filter_map(|line| {
+        let (number, _) = line.strip_prefix("## D")?.split_once(". ")?;
+        number.parse::<usize>().ok()
+    });
+    let numbers: Vec<_> = numbers.collect();
+    assert!(numbers.len() > 20, "{numbers:?}");
+    assert!(
+        numbers.iter().copied().eq(1..=numbers.len()),
+        "docs/design.md: {numbers:?}"
+    );
 }
 
 fn list(directory: &Path, files: &mut Vec<String>) {
