@@ -1,36 +1,23 @@
 //! Where ClusterIPs lie that no ServiceCIDR covers: most packets that are not ours end at this question.
 
-/// How many there are of one family, and between which addresses, as [`crate::net::Address::to_words`] writes them.
+use super::address_span::AddressSpan;
+
+/// How many there are of one family, and between which addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClusterIps {
     count: u32,
-    first: u128,
-    last: u128,
+    pub(super) span: AddressSpan,
 }
 
 impl ClusterIps {
     pub(super) const NONE: Self = Self {
         count: 0,
-        first: u128::MAX,
-        last: 0,
+        span: AddressSpan::NONE,
     };
 
-    /// May the address be one?
-    #[inline]
-    pub(super) const fn may_hold(&self, address: [u64; 2]) -> bool {
-        let number = number(address);
-        self.first <= number && number <= self.last
-    }
-
-    pub(super) const fn add(&mut self, address: [u64; 2]) {
-        let number = number(address);
+    pub(super) fn add(&mut self, address: [u64; 2]) {
         self.count = self.count.saturating_add(1);
-        if number < self.first {
-            self.first = number;
-        }
-        if number > self.last {
-            self.last = number;
-        }
+        self.span.add(address, address);
     }
 
     /// One is gone; the span shrinks only when all are.
@@ -40,8 +27,4 @@ impl ClusterIps {
             *self = Self::NONE;
         }
     }
-}
-
-const fn number([high, low]: [u64; 2]) -> u128 {
-    ((high as u128) << 64) | low as u128
 }

@@ -2,7 +2,8 @@
 //!
 //! The map is edited only while nobody reads it, so slots are plain values. Keys lie in the bucket, hence a
 //! lookup reads one cache line. A bucket counts the entries that passed it because it was full: a lookup
-//! goes on only past such buckets, and removing leaves nothing behind that slows later lookups.
+//! goes on only past such buckets, and removing leaves nothing behind that slows later lookups. Beside the buckets
+//! lies a mark of each, a sixteenth of their size: most keys that the map does not hold need nothing else.
 
 #![warn(
     clippy::unwrap_used,
@@ -39,6 +40,8 @@ struct Slot<K> {
     value: u32,
     port: u16,
     protocol: u8,
+    /// The entry's bit of a mark.
+    bit: u8,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +59,15 @@ const _: () = assert!(size_of::<Bucket<[u64; 2], 2>>() == 64);
 #[derive(Debug)]
 pub(super) struct FrontendMap<K, const SLOTS: usize> {
     buckets: Box<[Bucket<K, SLOTS>]>,
+    /// Of each bucket: the bits of the entries in it and of those that passed it; those of former ones may be left
+    /// while any passes.
+    marks: Box<[u32]>,
+}
+
+/// The bit that stands for a hash in a bucket's mark. The bucket was chosen by the hash's other end.
+#[inline]
+const fn bit(hash: u64) -> u8 {
+    (hash & 31) as u8
 }
 
 impl<K: Copy + Eq + Default, const SLOTS: usize> FrontendMap<K, SLOTS> {
@@ -68,7 +80,8 @@ impl<K: Copy + Eq + Default, const SLOTS: usize> FrontendMap<K, SLOTS> {
     }
 
     pub(super) const fn memory_bytes(entries: u64) -> u64 {
-        Self::bucket_count(entries).saturating_mul(64)
+        let each = size_of::<Bucket<K, SLOTS>>().saturating_add(size_of::<u32>());
+        Self::bucket_count(entries).saturating_mul(each as u64)
     }
 
     /// `None` if the memory cannot be had.
@@ -78,6 +91,7 @@ impl<K: Copy + Eq + Default, const SLOTS: usize> FrontendMap<K, SLOTS> {
             value: 0,
             port: 0,
             protocol: FREE,
+            bit: 0,
         };
         let bucket = Bucket {
             slots: [free; SLOTS],
@@ -87,8 +101,12 @@ impl<K: Copy + Eq + Default, const SLOTS: usize> FrontendMap<K, SLOTS> {
         let mut buckets = Vec::new();
         buckets.try_reserve_exact(count).ok()?;
         buckets.resize(count, bucket);
+        let mut marks = Vec::new();
+        marks.try_reserve_exact(count).ok()?;
+        marks.resize(count, 0);
         Some(Self {
             buckets: buckets.into_boxed_slice(),
+            marks: marks.into_boxed_slice(),
         })
     }
 
@@ -112,6 +130,13 @@ impl<K: Copy + Eq + Default, const SLOTS: usize> FrontendMap<K, SLOTS> {
         if let Some(bucket) = self.buckets.get(self.home(hash)) {
             prefetch(bucket);
         }
+    }
+
+    /// May a key of this hash be there? `false` is certain.
+    #[inline]
+    pub(super) fn may_hold(&self, hash: u64) -> bool {
+        let mark = self.marks.get(self.home(hash));
+        mark.is_some_and(|mark| mark >> bit(hash) & 1 != 0)
     }
 
     #[inline]
@@ -150,10 +175,13 @@ impl<K: Copy + Eq + Default, const SLOTS: usize> FrontendMap<K, SLOTS> {
                     value,
                     port: key.port,
                     protocol: key.protocol,
+                    bit: bit(hash),
                 };
+                self.mark(position, hash);
                 return;
             }
             bucket.passed = bucket.passed.saturating_add(1);
+            self.mark(position, hash);
             position = next;
         }
         debug_assert!(false, "the map has more slots than the table has frontends");
@@ -172,12 +200,32 @@ impl<K: Copy + Eq + Default, const SLOTS: usize> FrontendMap<K, SLOTS> {
             };
             if let Some(slot) = bucket.slots.iter_mut().find(|slot| slot.is(key)) {
                 slot.protocol = FREE;
+                self.mark_anew(position);
                 return;
             }
             if bucket.passed < u16::MAX {
                 bucket.passed = bucket.passed.saturating_sub(1);
             }
+            self.mark_anew(position);
             position = next;
+        }
+    }
+
+    /// An entry of this hash is in the bucket now, or behind it.
+    fn mark(&mut self, position: usize, hash: u64) {
+        if let Some(mark) = self.marks.get_mut(position) {
+            *mark |= 1 << bit(hash);
+        }
+    }
+
+    /// An entry has left.
+    fn mark_anew(&mut self, position: usize) {
+        if let (Some(mark), Some(bucket)) =
+            (self.marks.get_mut(position), self.buckets.get(position))
+            && bucket.passed == 0
+        {
+            let used = bucket.slots.iter().filter(|slot| slot.protocol != FREE);
+            *mark = used.fold(0, |mark, slot| mark | 1 << slot.bit);
         }
     }
 
@@ -191,7 +239,8 @@ impl<K: Copy + Eq + Default, const SLOTS: usize> FrontendMap<K, SLOTS> {
 
     #[cfg(test)]
     pub(super) fn bytes(&self) -> u64 {
-        size_of_val(&*self.buckets) as u64
+        let marks = size_of_val(&*self.marks);
+        size_of_val(&*self.buckets).saturating_add(marks) as u64
     }
 
     #[cfg(test)]
@@ -199,7 +248,7 @@ impl<K: Copy + Eq + Default, const SLOTS: usize> FrontendMap<K, SLOTS> {
         let free = |bucket: &Bucket<K, SLOTS>| {
             bucket.passed == 0 && bucket.slots.iter().all(|slot| slot.protocol == FREE)
         };
-        self.buckets.iter().all(free)
+        self.buckets.iter().all(free) && self.marks.iter().all(|mark| *mark == 0)
     }
 
     /// Buckets read to find these keys: together, and at most for one.

@@ -80,6 +80,25 @@ impl Table {
         protocol: Protocol,
         hash: u64,
     ) -> Lookup {
+        let known = match A::FAMILY {
+            Family::Ipv4 => self.ipv4.may_hold(hash),
+            Family::Ipv6 => self.ipv6.may_hold(hash),
+        };
+        // Most packets that are not ours end here, on a few words that stay in the first caches.
+        if !known && !self.may_own(destination) {
+            return Lookup::None;
+        }
+        self.search(destination, port, protocol, hash)
+    }
+
+    #[inline(never)]
+    fn search<A: Address>(
+        &self,
+        destination: A,
+        port: u16,
+        protocol: Protocol,
+        hash: u64,
+    ) -> Lookup {
         let words = destination.to_words();
         match self.find(A::FAMILY, words, port, protocol.number(), hash) {
             Some(frontend) => Lookup::Frontend(FrontendRef(frontend)),
@@ -87,22 +106,27 @@ impl Table {
         }
     }
 
-    /// What is an address at which no frontend serves the port, or that was sent a protocol without ports?
-    /// Never [`Lookup::Frontend`].
+    /// May the address be a ClusterIP, or of a ServiceCIDR? `false` is certain.
     #[inline]
-    #[must_use]
-    pub fn lookup_address<A: Address>(&self, destination: A) -> Lookup {
-        let words = destination.to_words();
-        let inside = self.node.in_service_prefix(A::FAMILY, words);
+    fn may_own<A: Address>(&self, address: A) -> bool {
         let [ipv4, ipv6] = &self.cluster_ips_outside;
         let outside = match A::FAMILY {
             Family::Ipv4 => ipv4,
             Family::Ipv6 => ipv6,
         };
-        // Most packets that are not ours end here, before a second cache line is read.
-        if !inside && !outside.may_hold(words) {
+        self.node.service_span(A::FAMILY).holds(address) || outside.span.holds(address)
+    }
+
+    /// What is an address at which no frontend serves the port, or that was sent a protocol without ports?
+    /// Never [`Lookup::Frontend`].
+    #[inline]
+    #[must_use]
+    pub fn lookup_address<A: Address>(&self, destination: A) -> Lookup {
+        if !self.may_own(destination) {
             return Lookup::None;
         }
+        let words = destination.to_words();
+        let inside = self.node.in_service_prefix(A::FAMILY, words);
         let hash = self.hash_words(A::FAMILY, words, 0, ADDRESS);
         match self.find(A::FAMILY, words, 0, ADDRESS, hash) {
             Some(_) => Lookup::Rejected,

@@ -1,5 +1,6 @@
 //! What the table knows of the node: who counts as whom.
 
+use super::address_span::AddressSpan;
 use super::prefix_words::{PrefixWords, words};
 use super::{MAX_FOREIGN_ADDRESSES, MAX_NODE_ADDRESSES, MAX_NODE_PREFIXES, NodeSpec, SourceClass};
 use crate::net::{Address, Arrival, Family, Prefix};
@@ -11,6 +12,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 struct FamilyTable {
     pods: Vec<PrefixWords>,
     services: Vec<PrefixWords>,
+    /// Of `services`.
+    service_span: AddressSpan,
     /// Sorted.
     addresses: Vec<[u64; 2]>,
     /// Of Services that another proxy serves, sorted.
@@ -36,6 +39,7 @@ impl FamilyTable {
         Self {
             pods: Vec::with_capacity(MAX_NODE_PREFIXES as usize),
             services: Vec::with_capacity(MAX_NODE_PREFIXES as usize),
+            service_span: AddressSpan::NONE,
             addresses: Vec::with_capacity(MAX_NODE_ADDRESSES as usize),
             foreign: Vec::with_capacity(MAX_FOREIGN_ADDRESSES as usize),
         }
@@ -44,6 +48,10 @@ impl FamilyTable {
     fn set(&mut self, family: Family, spec: &NodeSpec) {
         fill(&mut self.pods, family, &spec.pod_prefixes);
         fill(&mut self.services, family, &spec.service_prefixes);
+        self.service_span = AddressSpan::NONE;
+        for [first, last] in self.services.iter().map(PrefixWords::ends) {
+            self.service_span.add(first, last);
+        }
         fill_sorted(&mut self.addresses, family, &spec.addresses);
         fill_sorted(&mut self.foreign, family, &spec.foreign_addresses);
     }
@@ -113,6 +121,12 @@ impl NodeTable {
         } else {
             SourceClass::Outside
         }
+    }
+
+    /// Between which addresses the service prefixes lie.
+    #[inline]
+    pub(super) const fn service_span(&self, family: Family) -> &AddressSpan {
+        &self.family(family).service_span
     }
 
     #[inline]

@@ -179,8 +179,8 @@ pub struct TableUsage {
 /// ([`crate::sync::Published`]).
 ///
 /// # Cost
-/// A lookup that finds nothing reads one cache line, or two inside a Service range; one that finds a frontend
-/// reads two. Choosing an endpoint reads one more, and one for each power of 16 beyond 8 endpoints. An edit
+/// A lookup that finds nothing reads four bytes of an array that holds as much for every bucket of frontends, and two
+/// cache lines inside a Service range; one that finds a frontend reads two lines. Choosing an endpoint reads one more, and one for each power of 16 beyond 8 endpoints. An edit
 /// costs O(frontends + endpoints of its ServicePort), whatever the size of the table.
 #[derive(Debug)]
 pub struct Table {
@@ -268,7 +268,7 @@ impl Table {
     /// Bytes that one replica of these limits takes, computed without taking them.
     ///
     /// Each family's map is made for all frontends, since all may be of one family, and for as many
-    /// ClusterIPs. An endpoint costs 47 bytes, a frontend about 290, a ServicePort 72.
+    /// ClusterIPs. An endpoint costs 47 bytes, a frontend about 230, a ServicePort 72.
     #[must_use]
     pub const fn memory_bytes(limits: &TableLimits) -> u64 {
         let entries = Self::map_entries(limits);

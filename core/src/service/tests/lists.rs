@@ -5,6 +5,7 @@ use super::super::frontend_map::{FrontendMap, MapKey};
 use super::super::id_list::{IdList, Pages};
 use super::*;
 use crate::table::hash::next_seed;
+use core::net::Ipv6Addr;
 
 fn ids(count: u32) -> Vec<EndpointId> {
     (0..count).map(|id| EndpointId(id * 3 + 1)).collect()
@@ -124,8 +125,9 @@ fn keys_that_all_hash_alike_are_found_all_the_same() {
 
 #[test]
 fn what_lies_outside_the_span_of_all_cluster_ips_is_none_of_them() {
+    let may_hold = |ips: &ClusterIps, address| ips.span.holds(Ipv6Addr::from_words(address));
     let mut cluster_ips = ClusterIps::NONE;
-    assert!(!cluster_ips.may_hold([0, 0]));
+    assert!(!may_hold(&cluster_ips, [0, 0]));
     cluster_ips.add([1, 20]);
     cluster_ips.add([1, 10]);
     for (address, may) in [
@@ -137,10 +139,43 @@ fn what_lies_outside_the_span_of_all_cluster_ips_is_none_of_them() {
         ([0, 15], false),
         ([2, 15], false),
     ] {
-        assert_eq!(cluster_ips.may_hold(address), may, "{address:?}");
+        assert_eq!(may_hold(&cluster_ips, address), may, "{address:?}");
     }
     cluster_ips.remove();
-    assert!(cluster_ips.may_hold([1, 10]) && cluster_ips.may_hold([1, 20]));
+    assert!(may_hold(&cluster_ips, [1, 10]) && may_hold(&cluster_ips, [1, 20]));
     cluster_ips.remove();
     assert_eq!(cluster_ips, ClusterIps::NONE);
+}
+
+#[test]
+fn every_key_is_marked_while_it_is_there_and_few_others_are() {
+    const ENTRIES: u32 = 2_000;
+    let mut map: FrontendMap<u32, 5> =
+        FrontendMap::new(u64::from(ENTRIES)).expect("a few kilobytes");
+    let key = |address| MapKey {
+        address,
+        port: 80,
+        protocol: 6,
+    };
+    let hash = |address: u32| next_seed(&mut u64::from(address));
+    for address in 0..ENTRIES {
+        map.put(hash(address), key(address), address);
+    }
+    assert!((0..ENTRIES).all(|address| map.may_hold(hash(address))));
+    // A full map has 3.3 entries a bucket, of 32 bits: one stranger in ten.
+    let strangers = (ENTRIES..2 * ENTRIES).filter(|address| map.may_hold(hash(*address)));
+    let marked = strangers.count();
+    assert!(marked < 320, "{marked} of 2,000 strangers");
+    let (gone, kept) = (0..ENTRIES / 2, ENTRIES / 2..ENTRIES);
+    for address in gone {
+        map.remove(hash(address), &key(address));
+    }
+    for address in kept.clone() {
+        assert!(map.may_hold(hash(address)));
+        assert_eq!(map.find(hash(address), &key(address)), Some(address));
+    }
+    for address in kept {
+        map.remove(hash(address), &key(address));
+    }
+    assert!(map.is_empty());
 }
