@@ -22,18 +22,12 @@ pub struct Quick<'table, A: Stored> {
     header: Header,
     /// Checksum deltas and windows.
     checks: u64,
+    binding: u64,
+    /// Addresses and ports of the other direction.
+    addresses: A::Pair,
+    ports: u32,
     /// Which way the packet goes.
     pub direction: Direction,
-    /// What the packet becomes.
-    pub rewrite: PlainRewrite<A>,
-    /// The endpoint.
-    pub endpoint: EndpointId,
-    /// Its generation when it was chosen.
-    pub endpoint_generation: u16,
-    /// The source is translated to the node's address too.
-    pub masquerade: bool,
-    /// The endpoint is on this node.
-    pub local_endpoint: bool,
 }
 
 impl<A: Stored> Connections<A> {
@@ -81,23 +75,14 @@ impl<A: Stored> Connections<A> {
         if !same || !header.unchanged(&record.header) {
             return None;
         }
-        let flags = binding as u8;
-        let delta = |bits: u64| Delta::from_bits(bits as u16).in_direction(direction);
         Some(Quick {
             record,
             header,
             checks,
+            binding,
+            addresses: other,
+            ports: split(ports).1,
             direction,
-            rewrite: PlainRewrite {
-                addresses: A::turned(other),
-                ports: split(ports).1.rotate_left(16),
-                network: delta(checks >> 48),
-                transport: delta(checks >> 32),
-            },
-            endpoint: EndpointId(split(binding).0),
-            endpoint_generation: (binding >> 16) as u16,
-            masquerade: flags & binding_flags::MASQUERADE != 0,
-            local_endpoint: flags & binding_flags::LOCAL_ENDPOINT != 0,
         })
     }
 
@@ -149,6 +134,53 @@ impl<A: Stored> Connections<A> {
             &self.timeouts,
         );
         refresh(quick, progress.state, progress.timeout, now)
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "fields are taken out of words"
+)]
+impl<A: Stored> Quick<'_, A> {
+    /// What the packet becomes.
+    #[inline(always)]
+    #[must_use]
+    pub fn rewrite(&self) -> PlainRewrite<A> {
+        let delta = |bits: u64| Delta::from_bits(bits as u16).in_direction(self.direction);
+        PlainRewrite {
+            addresses: A::turned(self.addresses),
+            ports: self.ports.rotate_left(16),
+            network: delta(self.checks >> 48),
+            transport: delta(self.checks >> 32),
+        }
+    }
+
+    /// The endpoint.
+    #[inline(always)]
+    #[must_use]
+    pub const fn endpoint(&self) -> EndpointId {
+        EndpointId(split(self.binding).0)
+    }
+
+    /// Its generation when it was chosen.
+    #[inline(always)]
+    #[must_use]
+    pub const fn endpoint_generation(&self) -> u16 {
+        (self.binding >> 16) as u16
+    }
+
+    /// Is the source translated to the node's address too?
+    #[inline(always)]
+    #[must_use]
+    pub const fn masquerade(&self) -> bool {
+        self.binding as u8 & binding_flags::MASQUERADE != 0
+    }
+
+    /// Is the endpoint on this node?
+    #[inline(always)]
+    #[must_use]
+    pub const fn local_endpoint(&self) -> bool {
+        self.binding as u8 & binding_flags::LOCAL_ENDPOINT != 0
     }
 }
 

@@ -11,18 +11,20 @@ use crate::table::Home;
 use crate::table::hash::next_seed;
 
 impl Burst<'_> {
-    /// Is it certain that a packet, if it is not to a Service, is beside no connection? Seldom it is not.
+    /// The hashes of a packet that is not to a Service, and of its answer, if it is certain that it is beside no
+    /// connection yet; its own twice if it begins none. `None` is seldom.
     #[inline(always)]
-    pub(super) fn is_alone<A: Tracked>(&self, headers: &PlainHeaders<A>) -> bool {
+    pub(super) fn alone<A: Tracked>(
+        &self,
+        headers: &PlainHeaders<A>,
+        hash: u64,
+    ) -> Option<[u64; 2]> {
         if !may_begin(headers.protocol, headers.tcp_flags) {
-            return true;
+            return Some([hash; 2]);
         }
         let connections = A::connections(self.shared);
-        let answer = headers.headers().tuple.reverse();
-        matches!(
-            connections.candidate(connections.hash(&answer)),
-            Home::Nothing
-        )
+        let answer = connections.hash(&headers.headers().tuple.reverse());
+        matches!(connections.candidate(answer), Home::Nothing).then_some([hash, answer])
     }
 
     /// What a packet that is not to a Service opens, and the endpoint's tag while it serves; `None` if the packet passes.

@@ -24,9 +24,12 @@ pub(super) type Lanes = [Lane; LANES];
 
 /// One packet.
 #[derive(Debug, Clone, Copy)]
+#[repr(u8)]
 pub(super) enum Lane {
     Ipv4(PlainLane<Ipv4Addr>),
     Ipv6(PlainLane<Ipv6Addr>),
+    /// Plain, of no connection that the index knows and beside none, to nobody's address; its hash, and its answer's.
+    Nobody([u64; 2]),
     /// Not plain: parsed when its turn comes.
     Unusual,
 }
@@ -89,10 +92,13 @@ impl Burst<'_> {
     /// Asks for the record that the index names; decides if it names none.
     #[inline(always)]
     pub(super) fn ask(&mut self, lane: &mut Lane) {
-        match lane {
-            Lane::Ipv4(lane) => self.ask_for_record(lane),
-            Lane::Ipv6(lane) => self.ask_for_record(lane),
-            Lane::Unusual => {}
+        let nobodys = match lane {
+            Lane::Ipv4(plain) => self.ask_for_record(plain),
+            Lane::Ipv6(plain) => self.ask_for_record(plain),
+            Lane::Nobody(_) | Lane::Unusual => None,
+        };
+        if let Some(hashes) = nobodys {
+            *lane = Lane::Nobody(hashes);
         }
     }
 
@@ -104,10 +110,14 @@ impl Burst<'_> {
         hash
     }
 
+    /// Gives the packet's hashes if it is nobody's.
     #[inline(always)]
-    fn ask_for_record<A: Tracked>(&mut self, lane: &mut PlainLane<A>) {
+    fn ask_for_record<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<[u64; 2]> {
         match A::connections(self.shared).candidate(lane.hash) {
-            Home::Entry(entry) => lane.candidate = Some(entry),
+            Home::Entry(entry) => {
+                lane.candidate = Some(entry);
+                None
+            }
             Home::Nothing => self.decide_lane(lane),
             Home::Beyond => self.ask_beyond(lane),
         }
@@ -115,17 +125,24 @@ impl Burst<'_> {
 
     /// For entries that do not live in their home bucket: one in forty when the table is full.
     #[cold]
-    fn ask_beyond<A: Tracked>(&mut self, lane: &mut PlainLane<A>) {
+    fn ask_beyond<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<[u64; 2]> {
         lane.candidate = A::connections(self.shared).candidate_beyond(lane.hash);
-        if lane.candidate.is_none() {
-            self.decide_lane(lane);
+        match lane.candidate {
+            Some(_) => None,
+            None => self.decide_lane(lane),
         }
     }
 
     #[inline(always)]
-    fn decide_lane<A: Tracked>(&mut self, lane: &mut PlainLane<A>) {
+    fn decide_lane<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<[u64; 2]> {
         lane.decision = match destination(self.table, &lane.headers.headers().tuple) {
-            Lookup::None => Some(Decision::Pass),
+            Lookup::None => {
+                let alone = self.alone(&lane.headers, lane.hash);
+                if alone.is_some() {
+                    return alone;
+                }
+                Some(Decision::Pass)
+            }
             // What a choice rests on may change by what is opened until the packet's turn comes, or lies in its
             // descriptor.
             Lookup::Frontend(frontend) if !self.table.chooses_blindly(frontend) => None,
@@ -135,5 +152,6 @@ impl Burst<'_> {
                 Some(self.decide(&headers, Arrival::Elsewhere, found))
             }
         };
+        None
     }
 }

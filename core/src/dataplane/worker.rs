@@ -139,14 +139,30 @@ impl Burst<'_> {
         let moved = match lane {
             Lane::Ipv4(lane) => self.quick(frames, descriptor, lane),
             Lane::Ipv6(lane) => self.quick(frames, descriptor, lane),
+            Lane::Nobody(hashes) => self.pass(descriptor, *hashes),
             Lane::Unusual => None,
         };
-        if moved.is_none() {
-            finish(self, frames, descriptor, lane);
-        }
-        if let Some(count) = self.verdicts.get_mut(usize::from(descriptor.verdict)) {
+        let verdict = match moved {
+            Some(verdict) => verdict,
+            None => finish(self, frames, descriptor, lane),
+        };
+        if let Some(count) = self.verdicts.get_mut(verdict as usize) {
             *count = count.wrapping_add(1);
         }
+    }
+
+    /// Lets a packet pass that is nobody's. `None`: it may be somebody's by now.
+    #[inline(always)]
+    fn pass(
+        &self,
+        descriptor: &mut Descriptor,
+        [own, answer]: [u64; 2],
+    ) -> Option<Verdict> {
+        if self.opened.may_hold(own) || self.opened.may_hold(answer) {
+            return None;
+        }
+        descriptor.settle(&Outcome::PASS);
+        Some(Verdict::Pass)
     }
 }
 
@@ -161,11 +177,16 @@ fn group(number: Option<usize>, packets: usize) -> Range<usize> {
 
 /// What is not moved quickly.
 #[inline(never)]
-fn finish(burst: &mut Burst<'_>, frames: &mut [u8], descriptor: &mut Descriptor, lane: &mut Lane) {
+fn finish(
+    burst: &mut Burst<'_>,
+    frames: &mut [u8],
+    descriptor: &mut Descriptor,
+    lane: &mut Lane,
+) -> Verdict {
     let outcome = match lane {
         Lane::Ipv4(lane) => finish_plain(burst, frames, descriptor, lane),
         Lane::Ipv6(lane) => finish_plain(burst, frames, descriptor, lane),
-        Lane::Unusual => finish_unusual(burst, frames, descriptor),
+        Lane::Nobody(_) | Lane::Unusual => finish_unusual(burst, frames, descriptor),
     };
     descriptor.settle(&outcome);
     if let Some(reason) = outcome.reason {
@@ -174,6 +195,7 @@ fn finish(burst: &mut Burst<'_>, frames: &mut [u8], descriptor: &mut Descriptor,
     if outcome.flags & descriptor_flags::RELATED != 0 {
         burst.counters.add(RELATED, 1);
     }
+    outcome.verdict
 }
 
 #[inline]
@@ -188,7 +210,8 @@ fn finish_plain<A: Tracked>(
     follow(burst, frames, descriptor, headers, (hash, decision))
 }
 
-/// Packets with options or extension headers, fragments, ICMP, other protocols, and what is malformed.
+/// Packets with options or extension headers, fragments, ICMP, other protocols, and what is malformed; and what was
+/// nobody's when it was looked up.
 #[cold]
 fn finish_unusual(burst: &mut Burst<'_>, frames: &mut [u8], descriptor: &Descriptor) -> Outcome {
     let Some(packet) = packet_of(frames, descriptor) else {

@@ -70,17 +70,18 @@ pub fn plain_ipv4(packet: &[u8], offload: &Offload) -> Option<PlainHeaders<Ipv4A
     let header = packet.first_chunk::<20>()?;
     let (head, rest) = header.split_first_chunk::<8>()?;
     let (middle, rest) = rest.split_first_chunk::<4>()?;
-    let head = u64::from_be_bytes(*head);
-    let middle = u32::from_be_bytes(*middle);
-    let addresses = Ipv4Addr::read_pair(rest)?;
+    // The sum does not depend on the order of bytes (RFC 1071, 2 (B)).
+    let words = [head, rest.first_chunk()?].map(|word| u64::from_le_bytes(*word));
+    let [first, last] = words;
     // Version 4, a header of five words, no more fragments and no offset.
-    if head & 0xff00_0000_0000_3fff != 0x4500_0000_0000_0000
-        || !checksum::is_minus_zero(head, addresses, middle)
+    if first & 0xff3f_0000_0000_00ff != 0x45
+        || !checksum::is_minus_zero(first, last, u32::from_le_bytes(*middle))
     {
         return None;
     }
-    let [_, number, _, _] = middle.to_be_bytes();
-    let [_, _, l0, l1, ..] = head.to_be_bytes();
+    let addresses = Ipv4Addr::read_pair(rest)?;
+    let &[_, number, _, _] = middle;
+    let &[_, _, l0, l1, ..] = head;
     let end = u16::from_be_bytes([l0, l1]);
     let message = packet.get(20..usize::from(end))?;
     PlainHeaders::read(addresses, u32::from(end), number, message, offload)

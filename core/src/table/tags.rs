@@ -5,7 +5,7 @@ use crate::sync::Word;
 /// Words of a bucket: one that is no slot, and seven slots.
 pub(super) const WORDS: usize = 8;
 
-/// Four bits for each word of a bucket, the highest of them set if the upper sixteen bits of a slot are `tag`.
+/// Two bits for each word of a bucket, the upper of them set if the upper sixteen bits of a slot are `tag`.
 ///
 /// A slot that changes meanwhile may be found or missed, as if it had been read before or after; whoever is told of a
 /// slot reads it again.
@@ -22,18 +22,18 @@ pub(super) fn equal_tags(bucket: &[Word; WORDS], tag: u64) -> u32 {
 /// The word that the lowest bit of `equal_tags` names.
 #[inline(always)]
 pub(super) const fn first(equal: u32) -> usize {
-    (equal.trailing_zeros() >> 2) as usize & (WORDS - 1)
+    (equal.trailing_zeros() >> 1) as usize & (WORDS - 1)
 }
 
 #[cfg(any(test, not(all(target_arch = "x86_64", not(any(miri, loom))))))]
 fn scalar([_, slots @ ..]: &[Word; WORDS], tag: u64) -> u32 {
     let mut equal = 0_u32;
-    let mut bit = 0x80_u32;
+    let mut bit = 0x8_u32;
     for slot in slots {
         if slot.read() >> 48 == tag {
             equal |= bit;
         }
-        bit = bit.wrapping_shl(4);
+        bit = bit.wrapping_shl(2);
     }
     equal
 }
@@ -83,9 +83,9 @@ fn compare([a, b, c, d]: [core::arch::x86_64::__m128i; 4], tag: u64) -> u32 {
     let wanted = _mm_set1_epi64x((tag << 48) as i64);
     let low = _mm_packs_epi16(_mm_cmpeq_epi16(a, wanted), _mm_cmpeq_epi16(b, wanted));
     let high = _mm_packs_epi16(_mm_cmpeq_epi16(c, wanted), _mm_cmpeq_epi16(d, wanted));
-    let equal = (_mm_movemask_epi8(low) as u32) | ((_mm_movemask_epi8(high) as u32) << 16);
-    // The highest of a word's four parts is the tag's; the first word is no slot.
-    equal & 0x8888_8880
+    // The highest of a word's four parts is the tag's. Two of them packed as one number are negative if the higher one
+    // is equal, whatever the lower one is. The first word is no slot.
+    _mm_movemask_epi8(_mm_packs_epi16(low, high)) as u32 & 0xaaa8
 }
 
 #[cfg(all(test, not(loom)))]
@@ -112,7 +112,7 @@ mod tests {
             assert_eq!(found, scalar(&bucket, tag), "{words:x?} {tag:x}");
             let slots: u32 = (1..WORDS)
                 .filter(|word| words[*word] >> 48 == tag)
-                .map(|word| 8 << (4 * word))
+                .map(|word| 2 << (2 * word))
                 .sum();
             assert_eq!(found, slots);
             if found != 0 {
