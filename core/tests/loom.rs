@@ -139,15 +139,17 @@ fn of_two_that_insert_one_key_one_does() {
     });
 }
 
-fn opening(random: u64) -> Opening<Ipv4Addr> {
+fn opening(table: &Connections<Ipv4Addr>, random: u64) -> Opening<Ipv4Addr> {
+    let original = Tuple {
+        source: Ipv4Addr::new(10, 0, 0, 1),
+        destination: Ipv4Addr::new(10, 0, 0, 2),
+        source_port: 1,
+        destination_port: 2,
+        protocol: Protocol::Udp,
+    };
     Opening {
-        original: Tuple {
-            source: Ipv4Addr::new(10, 0, 0, 1),
-            destination: Ipv4Addr::new(10, 0, 0, 2),
-            source_port: 1,
-            destination_port: 2,
-            protocol: Protocol::Udp,
-        },
+        original,
+        hash: table.hash(&original),
         endpoint_address: Ipv4Addr::new(10, 0, 0, 3),
         endpoint_port: 3,
         endpoint: EndpointId(0),
@@ -174,11 +176,12 @@ fn of_two_that_open_one_tuple_both_have_one_connection() {
         ));
         let other = Arc::clone(&table);
         let second = thread::spawn(move || {
-            let opened = other.open(&opening(1), &Transport::Udp, 0, |_| true);
-            opened.map(|(hit, new)| (hit.binding, new))
+            let opened = other.open(&opening(&other, 1), &Transport::Udp, 0, |_| true);
+            opened.map(|(hit, reply)| (hit.binding, reply.is_some()))
         });
-        let first = table.open(&opening(0), &Transport::Udp, 0, |_| true);
-        let first = first.map(|(hit, new)| (hit.binding, new)).expect("room");
+        let first = table.open(&opening(&table, 0), &Transport::Udp, 0, |_| true);
+        let first = first.map(|(hit, reply)| (hit.binding, reply.is_some()));
+        let first = first.expect("room");
         let second = second.join().expect("no panic").expect("room");
         assert_eq!(first.0, second.0, "one connection");
         assert!(first.1 != second.1, "opened once");

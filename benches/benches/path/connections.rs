@@ -84,8 +84,10 @@ fn table<A: Stored>(size: u32) -> Connections<A> {
         Arc::new(Loads::new(1)),
     );
     for number in 0..size {
+        let original = tuple::<A>(number);
         let opening = Opening {
-            original: tuple::<A>(number),
+            original,
+            hash: table.hash(&original),
             endpoint_address: address(200, 1),
             endpoint_port: 53,
             endpoint: EndpointId(0),

@@ -9,7 +9,7 @@ use super::state::{Memory, Progress, State, Step, Transport, step};
 use super::tcp;
 use super::timeouts::{TimeoutTicks, Timeouts};
 use crate::net::{Direction, Family, Protocol, TICKS_PER_SECOND, Tuple};
-use crate::sync::{Advice, FreeStack, Header, Life, Lines, Loads, Word};
+use crate::sync::{Advice, FreeStack, Header, Life, Lines, Loads, Word, fence_release};
 use crate::table::{Entry, HashKey, Home, Index, prefetch};
 use alloc::sync::Arc;
 use core::net::IpAddr;
@@ -38,8 +38,8 @@ pub struct Connections<A: Stored> {
 #[derive(Debug)]
 pub(super) struct Written {
     free: FreeStack,
-    pub(super) opened: Word,
-    closed: Word,
+    /// Records given back.
+    given: Word,
     evicted: Word,
     sweep_hand: Word,
     evict_hand: Word,
@@ -134,8 +134,7 @@ impl<A: Stored> Connections<A> {
             timeouts: TimeoutTicks::new(timeouts),
             written: CachePadded::new(Written {
                 free,
-                opened: Word::new(0),
-                closed: Word::new(0),
+                given: Word::new(0),
                 evicted: Word::new(0),
                 sweep_hand: Word::new(0),
                 evict_hand: Word::new(0),
@@ -163,6 +162,9 @@ impl<A: Stored> Connections<A> {
     /// Gives back a record that is free.
     pub(super) fn give(&self, number: u32) {
         self.written.free.give(number, |number| self.link(number));
+        // Pairs with the acquire in `used`: whoever counts the record given back counts it taken before.
+        fence_release();
+        self.written.given.add(1);
     }
 
     fn link(&self, number: u32) -> Option<&Word> {
@@ -175,18 +177,18 @@ impl<A: Stored> Connections<A> {
         u32::try_from(self.records.len()).unwrap_or(u32::MAX)
     }
 
-    /// How many records are in use, expired ones not yet reused included.
+    /// How many records are in use, expired ones not yet reused and those just being opened included.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "both counts go round")]
     pub fn used(&self) -> u64 {
-        // A connection may be closed by another thread before its opener has counted it.
-        let closed = self.written.closed.read();
-        self.written.opened.read().saturating_sub(closed)
+        let given = self.written.given.read_acquire() as u32;
+        u64::from(self.written.free.taken().wrapping_sub(given))
     }
 
-    /// Connections opened, and unassured ones evicted for them, since the start.
+    /// Connections evicted for new ones since the start.
     #[must_use]
-    pub fn totals(&self) -> (u64, u64) {
-        (self.written.opened.read(), self.written.evicted.read())
+    pub fn evicted(&self) -> u64 {
+        self.written.evicted.read()
     }
 
     /// The hash under which a tuple is found.
@@ -425,7 +427,6 @@ impl<A: Stored> Connections<A> {
             self.count(&hit.binding, Some(State::from_bits(bits)), None);
         }
         self.withdraw(hit.number, hit.header, &hit.binding);
-        self.written.closed.add(1);
         true
     }
 

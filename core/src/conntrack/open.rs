@@ -49,7 +49,7 @@ impl SourcePorts {
             low: self.low,
             span,
             offset: (random as u32) % span,
-            stride: ((random >> 32) as u32) % span,
+            stride: (random >> 32) as u32,
             left: span,
         }
     }
@@ -62,7 +62,8 @@ struct Permutation {
     span: u32,
     /// Of the last port given, once one was.
     offset: u32,
-    /// Made one without a common divisor with the span, which visits every port, when it is first needed.
+    /// Made less than the span and without a common divisor with it, so that it visits every port, when it is first
+    /// needed.
     stride: u32,
     left: u32,
 }
@@ -76,7 +77,7 @@ impl Iterator for Permutation {
         let span = self.span.max(1);
         if self.left != span {
             if rest.wrapping_add(2) == span {
-                self.stride |= 1;
+                self.stride = (self.stride % span) | 1;
                 while gcd(self.stride, span) != 1 {
                     self.stride = self.stride.wrapping_add(2);
                 }
@@ -100,6 +101,8 @@ const fn gcd(mut a: u32, mut b: u32) -> u32 {
 pub struct Opening<A> {
     /// The first packet's tuple.
     pub original: Tuple<A>,
+    /// Its hash ([`Connections::hash`]).
+    pub hash: u64,
     /// The endpoint's address and port.
     pub endpoint_address: A,
     /// The endpoint's port.
@@ -139,7 +142,7 @@ const TRIES_WHEN_EXHAUSTED: usize = 64;
 impl<A: Stored> Connections<A> {
     /// Opens a connection for a first packet. `usable` says whether a source port may be given out.
     ///
-    /// Returns the connection, found in the original direction, and whether it is new: another worker may
+    /// Returns the connection, found in the original direction, and its reply's hash if it is new: another worker may
     /// have opened the same one meanwhile.
     ///
     /// # Errors
@@ -150,20 +153,17 @@ impl<A: Stored> Connections<A> {
         transport: &Transport,
         now: u32,
         usable: impl Fn(u16) -> bool,
-    ) -> Result<(Hit<'_, A>, bool), OpenError> {
+    ) -> Result<(Hit<'_, A>, Option<u64>), OpenError> {
+        debug_assert_eq!(opening.hash, self.hash(&opening.original));
         let progress =
             open(transport, opening.pick_up, now, &self.timeouts).ok_or(OpenError::NotAnOpening)?;
         for _ in 0..MAX_RACES {
             let number = self.take(now).ok_or(OpenError::TableFull)?;
             match self.attempt(number, opening, &progress, now, &usable) {
-                Ok(Some(hit)) => {
-                    self.written.opened.add(1);
-                    return Ok((hit, true));
-                }
+                Ok(Some((hit, reply_hash))) => return Ok((hit, Some(reply_hash))),
                 Ok(None) => {
-                    let hash = self.hash(&opening.original);
-                    if let Some(hit) = self.find(&opening.original, hash, now) {
-                        return Ok((hit, false));
+                    if let Some(hit) = self.find(&opening.original, opening.hash, now) {
+                        return Ok((hit, None));
                     }
                 }
                 Err(error) => return Err(error),
@@ -191,8 +191,9 @@ impl<A: Stored> Connections<A> {
         None
     }
 
-    /// One try to open with record `number`, which is free again unless a connection is returned. `None`:
+    /// One try to open with record `number`, which is free again unless a connection is returned, and its reply's hash. `None`:
     /// another thread is opening, or has opened, the same tuple.
+    #[inline(always)]
     fn attempt(
         &self,
         number: u32,
@@ -200,7 +201,7 @@ impl<A: Stored> Connections<A> {
         progress: &Progress,
         now: u32,
         usable: &impl Fn(u16) -> bool,
-    ) -> Result<Option<Hit<'_, A>>, OpenError> {
+    ) -> Result<Option<(Hit<'_, A>, u64)>, OpenError> {
         let record = self
             .records
             .get(number as usize)
@@ -215,9 +216,8 @@ impl<A: Stored> Connections<A> {
                 return Err(error);
             }
         };
-        let original_hash = self.hash(&binding.original);
         let reply = (Direction::Reply, reply_hash);
-        let original = (Direction::Original, original_hash);
+        let original = (Direction::Original, opening.hash);
         match self.place(number, header, original, &binding.original, now) {
             Ok(()) => {}
             Err(InsertError::Duplicate(_)) => {
@@ -233,13 +233,16 @@ impl<A: Stored> Connections<A> {
         // Before anyone can end it.
         self.count(&binding, None, Some(progress.state));
         match header.advance(&record.header, life, deadline) {
-            Ok(header) => Ok(Some(Hit {
-                record,
-                number,
-                header,
-                direction: Direction::Original,
-                binding,
-            })),
+            Ok(header) => {
+                let hit = Hit {
+                    record,
+                    number,
+                    header,
+                    direction: Direction::Original,
+                    binding,
+                };
+                Ok(Some((hit, reply_hash)))
+            }
             Err(_) => {
                 self.count(&binding, Some(progress.state), None);
                 self.abandon(number, header, &[reply, original]);
@@ -250,6 +253,7 @@ impl<A: Stored> Connections<A> {
 
     /// Writes the record and claims its reply tuple, with the first source port that is free; gives the
     /// tuple's hash too.
+    #[inline(always)]
     fn place_reply(
         &self,
         number: u32,
@@ -259,42 +263,79 @@ impl<A: Stored> Connections<A> {
         now: u32,
         usable: &impl Fn(u16) -> bool,
     ) -> Result<(Binding<A>, u64), OpenError> {
-        let record = self
-            .records
-            .get(number as usize)
-            .ok_or(OpenError::TableFull)?;
-        let own = opening
-            .masquerade
-            .is_none()
-            .then_some(opening.original.source_port);
-        let others = opening
-            .ports
-            .permutation(opening.random)
-            .filter(|port| usable(*port));
+        let first = opening.first_port();
+        let own = opening.masquerade.is_none();
+        if own || usable(first) {
+            // Free but seldom not, and placing it finds out.
+            let (binding, hash) = self.binding(opening, first);
+            if self.place_with(number, header, (&binding, hash), progress, now)? {
+                return Ok((binding, hash));
+            }
+        }
+        self.place_elsewhere(number, header, opening, progress, now, usable)
+    }
+
+    /// The same when the first port is not to be had.
+    #[cold]
+    #[inline(never)]
+    fn place_elsewhere(
+        &self,
+        number: u32,
+        header: Header,
+        opening: &Opening<A>,
+        progress: &Progress,
+        now: u32,
+        usable: &impl Fn(u16) -> bool,
+    ) -> Result<(Binding<A>, u64), OpenError> {
         let exhausted = join(opening.endpoint.0.wrapping_add(1), now);
         let tries = if self.written.exhausted.read() == exhausted {
             TRIES_WHEN_EXHAUSTED
         } else {
             usize::MAX
         };
-        for (nth, port) in own.into_iter().chain(others).take(tries).enumerate() {
-            let binding = opening.binding(port);
-            let hash = self.hash(&binding.reply);
-            // The first is free but seldom not, and placing it looks for it again.
-            if nth > 0 && self.is_taken(&binding.reply, hash, now) {
-                continue;
-            }
-            let [seen, peer_seen] = progress.seen.unwrap_or([0, 0]);
-            record.write(&binding, progress.windows.unwrap_or(0), [seen, peer_seen]);
-            let reply = (Direction::Reply, hash);
-            match self.place(number, header, reply, &binding.reply, now) {
-                Ok(()) => return Ok((binding, hash)),
-                Err(InsertError::Duplicate(_)) => {}
-                Err(InsertError::Full) => return Err(OpenError::TableFull),
+        // Of a masqueraded connection the first was tried.
+        let tried = usize::from(opening.masquerade.is_some());
+        let ports = opening.ports.permutation(opening.random).skip(tried);
+        for port in ports.filter(|port| usable(*port)).take(tries) {
+            let (binding, hash) = self.binding(opening, port);
+            if !self.is_taken(&binding.reply, hash, now)
+                && self.place_with(number, header, (&binding, hash), progress, now)?
+            {
+                return Ok((binding, hash));
             }
         }
         self.written.exhausted.write(exhausted);
         Err(OpenError::NoSourcePort)
+    }
+
+    /// What the connection ties together with a source port, and its reply's hash.
+    #[inline(always)]
+    fn binding(&self, opening: &Opening<A>, port: u16) -> (Binding<A>, u64) {
+        let binding = opening.binding(port);
+        let hash = self.hash(&binding.reply);
+        (binding, hash)
+    }
+
+    /// Writes the record and claims its reply tuple; `false` if another connection has it.
+    #[inline(always)]
+    fn place_with(
+        &self,
+        number: u32,
+        header: Header,
+        (binding, hash): (&Binding<A>, u64),
+        progress: &Progress,
+        now: u32,
+    ) -> Result<bool, OpenError> {
+        let record = self.records.get(number as usize);
+        let record = record.ok_or(OpenError::TableFull)?;
+        let seen = progress.seen.unwrap_or([0, 0]);
+        record.write(binding, progress.windows.unwrap_or(0), seen);
+        let reply = (Direction::Reply, hash);
+        match self.place(number, header, reply, &binding.reply, now) {
+            Ok(()) => Ok(true),
+            Err(InsertError::Duplicate(_)) => Ok(false),
+            Err(InsertError::Full) => Err(OpenError::TableFull),
+        }
     }
 
     fn is_taken(&self, tuple: &Tuple<A>, hash: u64, now: u32) -> bool {

@@ -60,6 +60,7 @@ impl Burst<'_> {
         };
         let opening = Opening {
             original,
+            hash: subject.hash,
             endpoint_address: original.destination,
             endpoint_port: original.destination_port,
             endpoint,

@@ -106,11 +106,11 @@ impl EndpointCounters {
         }
     }
 
-    /// Counts a connection that was opened.
-    pub(super) fn opened(&self, endpoint: EndpointId) {
-        if let Some(opened) = self.opened.get(endpoint.0 as usize) {
-            opened.add_unshared(1);
-        }
+    /// Counts a connection that was opened. `false` without room.
+    #[inline]
+    pub(super) fn opened(&self, endpoint: EndpointId) -> bool {
+        let opened = self.opened.get(endpoint.0 as usize);
+        opened.map(|opened| opened.add_unshared(1)).is_some()
     }
 
     fn read(&self, endpoint: EndpointId) -> EndpointStats {

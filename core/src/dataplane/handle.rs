@@ -276,11 +276,8 @@ impl Dataplane {
     /// every burst.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let (opened_ipv4, evicted_ipv4) = self.shared.ipv4.totals();
-        let (opened_ipv6, evicted_ipv6) = self.shared.ipv6.totals();
         Stats {
-            connections_opened: [opened_ipv4, opened_ipv6],
-            connections_evicted: [evicted_ipv4, evicted_ipv6],
+            connections_evicted: [self.shared.ipv4.evicted(), self.shared.ipv6.evicted()],
             usage: Usage {
                 connections_ipv4: self.shared.ipv4.used(),
                 connections_ipv6: self.shared.ipv6.used(),
@@ -295,13 +292,18 @@ impl Dataplane {
     /// What became of packets to one ServicePort since it was put.
     #[must_use]
     pub fn service_stats(&self, service: ServiceId) -> ServiceStats {
+        // Without room to count by endpoint, openings are counted by ServicePort.
         let EndpointStats {
-            original, reply, ..
-        } = self.endpoints.service(service, self.published.current());
-        ServiceStats {
+            opened,
             original,
             reply,
-            ..self.shared.services.read(service)
+        } = self.endpoints.service(service, self.published.current());
+        let counted = self.shared.services.read(service);
+        ServiceStats {
+            opened: opened.wrapping_add(counted.opened),
+            original,
+            reply,
+            ..counted
         }
     }
 

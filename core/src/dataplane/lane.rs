@@ -149,7 +149,7 @@ impl Burst<'_> {
             found @ (Lookup::Frontend(_) | Lookup::Rejected | Lookup::Unallocated) => {
                 // Only here in memory: most packets that are not ours need none of it.
                 let headers = lane.headers.headers();
-                Some(self.decide(&headers, Arrival::Elsewhere, found))
+                Some(self.decide(&headers, lane.hash, Arrival::Elsewhere, found))
             }
         };
         None

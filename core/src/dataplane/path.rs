@@ -7,7 +7,9 @@ use super::endpoint_counters::EndpointCounters;
 use super::opened::Opened;
 use super::outcome::Outcome;
 use super::shared::{Shared, Tracked, cut_with_endpoint};
-use super::stats::{AFFINITY_FULL, COUNTERS, ENDED_BYTES, ENDED_PACKETS, ServiceEvent};
+use super::stats::{
+    AFFINITY_FULL, COUNTERS, ENDED_BYTES, ENDED_PACKETS, ServiceEvent, opened_index,
+};
 use super::{EndedTcp, MidStream};
 use crate::conntrack::{
     EndpointLife, Followed, FragmentKey, Hit, OpenError, Opening, Step, Transport,
@@ -53,7 +55,7 @@ pub(super) struct Subject<'packet, A> {
     pub(super) arrival: Arrival,
     pub(super) hash: u64,
     /// What was decided when the index named no connection of this hash.
-    pub(super) decision: &'packet mut Option<Decision<A>>,
+    pub(super) decision: Option<&'packet Decision<A>>,
 }
 
 /// What connection tracking reads of a packet's transport header; `None` if that is impossible.
@@ -205,6 +207,7 @@ impl Burst<'_> {
     pub(super) fn decide<A: Tracked>(
         &mut self,
         headers: &Headers<A>,
+        hash: u64,
         arrival: Arrival,
         found: Lookup,
     ) -> Decision<A> {
@@ -216,14 +219,20 @@ impl Burst<'_> {
         };
         let decision = decide(self.table, self.shared, &first, found, &mut ());
         if let Decision::Open(choice) = &decision {
-            A::connections(self.shared).ask_for_reply(&self.opening(headers, choice));
+            A::connections(self.shared).ask_for_reply(&self.opening(headers, hash, choice));
         }
         decision
     }
 
-    fn opening<A: Tracked>(&self, headers: &Headers<A>, choice: &Choice<A>) -> Opening<A> {
+    fn opening<A: Tracked>(
+        &self,
+        headers: &Headers<A>,
+        hash: u64,
+        choice: &Choice<A>,
+    ) -> Opening<A> {
         Opening {
             original: headers.tuple,
+            hash,
             endpoint_address: choice.address,
             endpoint_port: choice.port,
             endpoint: choice.endpoint,
@@ -241,23 +250,25 @@ impl Burst<'_> {
     #[inline(never)]
     fn first_packet<A: Tracked>(&mut self, subject: &mut Subject<'_, A>) -> Option<Outcome> {
         let headers = subject.headers;
+        let late;
         let decision = match subject.decision.take() {
             Some(decision) => decision,
             None => {
                 let found = destination(self.table, &headers.tuple);
-                self.decide(headers, subject.arrival, found)
+                late = self.decide(headers, subject.hash, subject.arrival, found);
+                &late
             }
         };
         match decision {
             Decision::Pass => self.not_ours(subject),
-            Decision::Reject(service) => Some(self.reject(subject, service)),
+            Decision::Reject(service) => Some(self.reject(subject, *service)),
             Decision::Drop(reason, service) => {
-                self.count_drop(reason, service);
-                Some(Outcome::dropped(reason))
+                self.count_drop(*reason, *service);
+                Some(Outcome::dropped(*reason))
             }
             Decision::Open(choice) => {
-                let opening = self.opening(headers, &choice);
-                self.open(subject, &opening, Some(&choice), Some(choice.tag))
+                let opening = self.opening(headers, subject.hash, choice);
+                self.open(subject, &opening, Some(choice), Some(choice.tag))
             }
         }
     }
@@ -330,7 +341,7 @@ impl Burst<'_> {
             }
             None => true,
         };
-        let (hit, new) = match connections.open(opening, &transport, self.now, usable) {
+        let (hit, reply_hash) = match connections.open(opening, &transport, self.now, usable) {
             Ok(opened) => opened,
             Err(OpenError::NotAnOpening)
                 if self.shared.options.mid_stream == MidStream::Reset
@@ -340,20 +351,22 @@ impl Burst<'_> {
             }
             Err(error) => return Some(Outcome::dropped(reason_of(error))),
         };
-        let reply = connections.hash(&hit.binding.reply);
-        for hash in [subject.hash, reply] {
-            self.opened.add(hash);
-        }
-        if !new {
+        self.opened.add(subject.hash);
+        let Some(reply_hash) = reply_hash else {
             // Another worker opened it between our looking and our opening.
+            self.opened.add(connections.hash(&hit.binding.reply));
             return self.known(subject, &hit);
-        }
+        };
+        self.opened.add(reply_hash);
         self.allowance.spend();
-        self.endpoints.opened(opening.endpoint);
+        self.counters.add(opened_index(A::FAMILY), 1);
+        let counted = self.endpoints.opened(opening.endpoint);
         if let Some(choice) = choice {
-            self.shared
-                .services
-                .count(choice.service, ServiceEvent::Opened);
+            if !counted {
+                self.shared
+                    .services
+                    .count(choice.service, ServiceEvent::Opened);
+            }
             self.remember(&opening.original, choice);
         }
         Some(self.translate(subject, &hit, descriptor_flags::NEW, serving))

@@ -1,7 +1,7 @@
 //! Counts: of each worker on lines of its own, and of each ServicePort where packets are rare.
 
 use super::endpoint_counters::Traffic;
-use crate::net::{DropReason, ServiceId, Verdict};
+use crate::net::{DropReason, Family, ServiceId, Verdict};
 use crate::service::TableUsage;
 use crate::sync::Word;
 use alloc::boxed::Box;
@@ -12,7 +12,8 @@ pub(super) const RELATED: usize = BYTES + 1;
 pub(super) const AFFINITY_FULL: usize = RELATED + 1;
 pub(super) const ENDED_PACKETS: usize = AFFINITY_FULL + 1;
 pub(super) const ENDED_BYTES: usize = ENDED_PACKETS + 1;
-const DROPS: usize = ENDED_BYTES + 1;
+const OPENED: usize = ENDED_BYTES + 1;
+const DROPS: usize = OPENED + 2;
 /// How many counts a worker has.
 pub(super) const COUNTERS: usize = DROPS + DropReason::COUNT;
 
@@ -20,6 +21,15 @@ pub(super) const COUNTERS: usize = DROPS + DropReason::COUNT;
 #[inline]
 pub(super) const fn verdict_index(verdict: Verdict) -> usize {
     verdict as usize
+}
+
+/// The count of connections opened.
+#[inline]
+pub(super) const fn opened_index(family: Family) -> usize {
+    match family {
+        Family::Ipv4 => OPENED,
+        Family::Ipv6 => OPENED + 1,
+    }
 }
 
 /// The count of a drop reason.
@@ -88,6 +98,7 @@ impl Stats {
                 bytes: count(ENDED_BYTES),
             },
             affinities_not_kept: count(AFFINITY_FULL),
+            connections_opened: [Family::Ipv4, Family::Ipv6].map(|of| count(opened_index(of))),
             ..Self::default()
         }
     }
@@ -109,7 +120,8 @@ impl Stats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ServiceStats {
-    /// Connections opened.
+    /// Connections opened; with [`super::Limits::endpoint_counters`] those included that clients opened to an endpoint
+    /// itself and that are followed beside them.
     pub opened: u64,
     /// Rejected: no usable endpoint anywhere.
     pub rejected: u64,

@@ -153,11 +153,7 @@ impl Burst<'_> {
 
     /// Lets a packet pass that is nobody's. `None`: it may be somebody's by now.
     #[inline(always)]
-    fn pass(
-        &self,
-        descriptor: &mut Descriptor,
-        [own, answer]: [u64; 2],
-    ) -> Option<Verdict> {
+    fn pass(&self, descriptor: &mut Descriptor, [own, answer]: [u64; 2]) -> Option<Verdict> {
         if self.opened.may_hold(own) || self.opened.may_hold(answer) {
             return None;
         }
@@ -181,7 +177,7 @@ fn finish(
     burst: &mut Burst<'_>,
     frames: &mut [u8],
     descriptor: &mut Descriptor,
-    lane: &mut Lane,
+    lane: &Lane,
 ) -> Verdict {
     let outcome = match lane {
         Lane::Ipv4(lane) => finish_plain(burst, frames, descriptor, lane),
@@ -203,10 +199,10 @@ fn finish_plain<A: Tracked>(
     burst: &mut Burst<'_>,
     frames: &mut [u8],
     descriptor: &Descriptor,
-    lane: &mut PlainLane<A>,
+    lane: &PlainLane<A>,
 ) -> Outcome {
     let headers = &lane.headers.headers();
-    let (hash, decision) = (lane.hash, &mut lane.decision);
+    let (hash, decision) = (lane.hash, lane.decision.as_ref());
     follow(burst, frames, descriptor, headers, (hash, decision))
 }
 
@@ -220,11 +216,11 @@ fn finish_unusual(burst: &mut Burst<'_>, frames: &mut [u8], descriptor: &Descrip
     match parse_any(packet, &descriptor.offload) {
         Parsed::Ipv4(headers) => {
             let hash = hash(burst, &headers);
-            follow(burst, frames, descriptor, &headers, (hash, &mut None))
+            follow(burst, frames, descriptor, &headers, (hash, None))
         }
         Parsed::Ipv6(headers) => {
             let hash = hash(burst, &headers);
-            follow(burst, frames, descriptor, &headers, (hash, &mut None))
+            follow(burst, frames, descriptor, &headers, (hash, None))
         }
         Parsed::NotOurs => Outcome::PASS,
         Parsed::Malformed(reason) => Outcome::dropped(reason),
@@ -247,7 +243,7 @@ fn follow<A: Tracked>(
     frames: &mut [u8],
     descriptor: &Descriptor,
     headers: &Headers<A>,
-    (hash, decision): (u64, &mut Option<Decision<A>>),
+    (hash, decision): (u64, Option<&Decision<A>>),
 ) -> Outcome {
     let start = descriptor.offset as usize;
     let room = start.saturating_add(descriptor.capacity as usize);

@@ -47,6 +47,12 @@ impl FreeStack {
         }
     }
 
+    /// How many were taken since the start, modulo 2^32.
+    #[must_use]
+    pub fn taken(&self) -> u32 {
+        split(self.head.read_acquire()).0
+    }
+
     /// Gives an index back that [`FreeStack::take`] gave.
     pub fn give<'links>(&self, index: u32, link: impl Fn(u32) -> Option<&'links Word>) {
         let Some(link) = link(index) else {
@@ -125,6 +131,7 @@ mod tests {
         assert_eq!(list.take(), None);
         list.give(1);
         assert_eq!((list.take(), list.take()), (Some(1), None));
+        assert_eq!(list.stack.taken(), 4);
         assert_eq!(FreeList::full(0).take(), None);
     }
 }
