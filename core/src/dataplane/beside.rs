@@ -5,26 +5,52 @@
 use super::path::{Burst, Subject, transport};
 use super::shared::Tracked;
 use crate::conntrack::{EndpointLife, Opening};
-use crate::net::{Direction, Protocol};
+use crate::net::{Direction, Family, Protocol};
 use crate::packet::{PlainHeaders, tcp_flags};
 use crate::table::Home;
 use crate::table::hash::next_seed;
 
+/// A plain packet of no connection that the index knew, to nobody's address.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stranger {
+    hash: u64,
+    /// The hash of its answer, if it may begin a connection.
+    answer: Option<u64>,
+    family: Family,
+}
+
 impl Burst<'_> {
-    /// The hashes of a packet that is not to a Service, and of its answer, if it is certain that it is beside no
-    /// connection yet; its own twice if it begins none. `None` is seldom.
+    /// What must be looked at again when the turn of a packet comes that is of no connection and to nobody. The line is
+    /// asked for where a connection beside it would be found.
     #[inline(always)]
-    pub(super) fn alone<A: Tracked>(
-        &self,
-        headers: &PlainHeaders<A>,
-        hash: u64,
-    ) -> Option<[u64; 2]> {
-        if !may_begin(headers.protocol, headers.tcp_flags) {
-            return Some([hash; 2]);
+    pub(super) fn stranger<A: Tracked>(&self, headers: &PlainHeaders<A>, hash: u64) -> Stranger {
+        let answer = may_begin(headers.protocol, headers.tcp_flags).then(|| {
+            let connections = A::connections(self.shared);
+            let answer = connections.hash(&headers.headers().tuple.reverse());
+            connections.prefetch(answer);
+            answer
+        });
+        Stranger {
+            hash,
+            answer,
+            family: A::FAMILY,
         }
-        let connections = A::connections(self.shared);
-        let answer = connections.hash(&headers.headers().tuple.reverse());
-        matches!(connections.candidate(answer), Home::Nothing).then_some([hash, answer])
+    }
+
+    /// Is it certain that a packet is of no connection, and beside none? Seldom it is not.
+    #[inline(always)]
+    pub(super) fn is_alone(&self, stranger: Stranger) -> bool {
+        if self.opened.may_hold(stranger.hash) {
+            return false;
+        }
+        let Some(answer) = stranger.answer else {
+            return true;
+        };
+        let home = match stranger.family {
+            Family::Ipv4 => self.shared.ipv4.candidate(answer),
+            Family::Ipv6 => self.shared.ipv6.candidate(answer),
+        };
+        matches!(home, Home::Nothing)
     }
 
     /// What a packet that is not to a Service opens, and the endpoint's tag while it serves; `None` if the packet passes.

@@ -1,6 +1,7 @@
 //! What is found of a burst's packets before the first of them is moved, in short loops over all of them: each asks for
 //! the memory that the next one reads.
 
+use super::beside::Stranger;
 use super::decide::{Decision, destination};
 use super::descriptor::Descriptor;
 use super::path::Burst;
@@ -28,8 +29,7 @@ pub(super) type Lanes = [Lane; LANES];
 pub(super) enum Lane {
     Ipv4(PlainLane<Ipv4Addr>),
     Ipv6(PlainLane<Ipv6Addr>),
-    /// Plain, of no connection that the index knows and beside none, to nobody's address; its hash, and its answer's.
-    Nobody([u64; 2]),
+    Stranger(Stranger),
     /// Not plain: parsed when its turn comes.
     Unusual,
 }
@@ -92,13 +92,13 @@ impl Burst<'_> {
     /// Asks for the record that the index names; decides if it names none.
     #[inline(always)]
     pub(super) fn ask(&mut self, lane: &mut Lane) {
-        let nobodys = match lane {
+        let stranger = match lane {
             Lane::Ipv4(plain) => self.ask_for_record(plain),
             Lane::Ipv6(plain) => self.ask_for_record(plain),
-            Lane::Nobody(_) | Lane::Unusual => None,
+            Lane::Stranger(_) | Lane::Unusual => None,
         };
-        if let Some(hashes) = nobodys {
-            *lane = Lane::Nobody(hashes);
+        if let Some(stranger) = stranger {
+            *lane = Lane::Stranger(stranger);
         }
     }
 
@@ -110,9 +110,9 @@ impl Burst<'_> {
         hash
     }
 
-    /// Gives the packet's hashes if it is nobody's.
+    /// Says so if the packet is a stranger.
     #[inline(always)]
-    fn ask_for_record<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<[u64; 2]> {
+    fn ask_for_record<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<Stranger> {
         match A::connections(self.shared).candidate(lane.hash) {
             Home::Entry(entry) => {
                 lane.candidate = Some(entry);
@@ -125,7 +125,7 @@ impl Burst<'_> {
 
     /// For entries that do not live in their home bucket: one in forty when the table is full.
     #[cold]
-    fn ask_beyond<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<[u64; 2]> {
+    fn ask_beyond<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<Stranger> {
         lane.candidate = A::connections(self.shared).candidate_beyond(lane.hash);
         match lane.candidate {
             Some(_) => None,
@@ -134,15 +134,9 @@ impl Burst<'_> {
     }
 
     #[inline(always)]
-    fn decide_lane<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<[u64; 2]> {
+    fn decide_lane<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<Stranger> {
         lane.decision = match destination(self.table, &lane.headers.headers().tuple) {
-            Lookup::None => {
-                let alone = self.alone(&lane.headers, lane.hash);
-                if alone.is_some() {
-                    return alone;
-                }
-                Some(Decision::Pass)
-            }
+            Lookup::None => return Some(self.stranger(&lane.headers, lane.hash)),
             // What a choice rests on may change by what is opened until the packet's turn comes, or lies in its
             // descriptor.
             Lookup::Frontend(frontend) if !self.table.chooses_blindly(frontend) => None,

@@ -1,6 +1,7 @@
 //! A burst: its packets are read, looked up and moved in groups that follow each other, and moved in order.
 
 use super::allowance::Allowance;
+use super::beside::Stranger;
 use super::decide::Decision;
 use super::descriptor::Descriptor;
 use super::descriptor_flags;
@@ -139,7 +140,7 @@ impl Burst<'_> {
         let moved = match lane {
             Lane::Ipv4(lane) => self.quick(frames, descriptor, lane),
             Lane::Ipv6(lane) => self.quick(frames, descriptor, lane),
-            Lane::Nobody(hashes) => self.pass(descriptor, *hashes),
+            Lane::Stranger(stranger) => self.pass(descriptor, *stranger),
             Lane::Unusual => None,
         };
         let verdict = match moved {
@@ -153,8 +154,8 @@ impl Burst<'_> {
 
     /// Lets a packet pass that is nobody's. `None`: it may be somebody's by now.
     #[inline(always)]
-    fn pass(&self, descriptor: &mut Descriptor, [own, answer]: [u64; 2]) -> Option<Verdict> {
-        if self.opened.may_hold(own) || self.opened.may_hold(answer) {
+    fn pass(&self, descriptor: &mut Descriptor, stranger: Stranger) -> Option<Verdict> {
+        if !self.is_alone(stranger) {
             return None;
         }
         descriptor.settle(&Outcome::PASS);
@@ -182,7 +183,7 @@ fn finish(
     let outcome = match lane {
         Lane::Ipv4(lane) => finish_plain(burst, frames, descriptor, lane),
         Lane::Ipv6(lane) => finish_plain(burst, frames, descriptor, lane),
-        Lane::Nobody(_) | Lane::Unusual => finish_unusual(burst, frames, descriptor),
+        Lane::Stranger(_) | Lane::Unusual => finish_unusual(burst, frames, descriptor),
     };
     descriptor.settle(&outcome);
     if let Some(reason) = outcome.reason {
