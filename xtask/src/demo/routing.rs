@@ -90,7 +90,12 @@ pub(crate) fn share_with_kernel(node: &Namespace) -> Result<()> {
     let mut nft = node.command("nft");
     nft.args(["-f", "-"]);
     process::run(&mut nft, &ruleset, Duration::from_secs(20)).context("sharing packets")?;
-    node.sysctl(&["net.netfilter.nf_conntrack_tcp_loose=0"])
+    node.sysctl(&[
+        "net.netfilter.nf_conntrack_tcp_loose=0",
+        // Ports of connections that ended are free at once: for two minutes the kernel would take for its own what
+        // answers the same port, which the dataplane has given to another connection meanwhile.
+        "net.netfilter.nf_conntrack_tcp_timeout_time_wait=1",
+    ])
 }
 
 /// Marks what is to go through the TUN: TCP, UDP, SCTP and ICMP from anywhere but the TUN itself.
