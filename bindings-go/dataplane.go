@@ -36,6 +36,7 @@ func (l Limits) toC() (wanted C.portolan_limits, err error) {
 		{&wanted.fragments, l.Fragments},
 		{&wanted.workers, l.Workers},
 		{&wanted.hash_buckets, l.HashBuckets},
+		{&wanted.new_connections_per_second, l.NewConnectionsPerSecond},
 	} {
 		if limit.from != 0 {
 			*limit.to = C.uint32_t(limit.from)
@@ -43,6 +44,11 @@ func (l Limits) toC() (wanted C.portolan_limits, err error) {
 	}
 	wanted.masquerade_port_first = C.uint16_t(l.MasqueradePorts.First)
 	wanted.masquerade_port_last = C.uint16_t(l.MasqueradePorts.Last)
+	wanted.ended_tcp = C.uint8_t(l.EndedTCP)
+	wanted.mid_stream = C.uint8_t(l.MidStream)
+	if l.AnswerEcho {
+		wanted.answer_echo = 1
+	}
 	return wanted, nil
 }
 

@@ -52,14 +52,50 @@ type Frontend struct {
 	HealthCheckPort uint16
 }
 
-// Limits are the capacities of a dataplane. Fields that are 0 take the default of a node.
+// Limits are the capacities of a dataplane, and what it does where its users differ. Fields that are 0 take the default of
+// a node.
 type Limits struct {
 	ConnectionsIPv4, ConnectionsIPv6             uint32
 	Services, Frontends, Endpoints, SourceRanges uint32
 	Affinities, Fragments, Workers, HashBuckets  uint32
 	// MasqueradePorts are the source ports that masqueraded connections get, and others whose own port is taken.
 	MasqueradePorts PortRange
+	// NewConnectionsPerSecond is how many connections each worker opens a second at most; 0: as many as come. A second's
+	// worth may come at once. First packets beyond it are dropped and counted, packets of open connections never are.
+	NewConnectionsPerSecond uint32
+	// EndedTCP is what becomes of TCP connections whose endpoint ended.
+	EndedTCP EndedTCP
+	// MidStream is what becomes of a TCP segment to a frontend, of no connection and no SYN.
+	MidStream MidStream
+	// AnswerEcho: ICMP echo requests to ClusterIPs, external IPs and load balancers' addresses are answered, as where
+	// IPVS binds them; otherwise they pass.
+	AnswerEcho bool
 }
+
+// EndedTCP is what becomes of TCP connections whose endpoint ended.
+type EndedTCP uint8
+
+// What becomes of them.
+const (
+	// KeepEnded: they are translated on, until their peers end them, as kube-proxy does.
+	KeepEnded EndedTCP = 0
+	// ResetEnded: the client's next segment is answered by a reset, the connection forgotten.
+	ResetEnded EndedTCP = 1
+)
+
+// MidStream is what becomes of a TCP segment to a frontend, of no connection and no SYN.
+type MidStream uint8
+
+// What becomes of it.
+const (
+	// DropMidStream: it is dropped.
+	DropMidStream MidStream = 0
+	// ResetMidStream: it is answered by a reset.
+	ResetMidStream MidStream = 1
+	// PickUpMidStream: it opens a connection, and goes where the scheduler says: to the endpoint that it was with before if
+	// the scheduler hashes, or if there is only one.
+	PickUpMidStream MidStream = 2
+)
 
 // PortRange is ports from First to Last; of either, 0 is the default.
 type PortRange struct{ First, Last uint16 }

@@ -26,6 +26,22 @@
 #define PORTOLAN_FAMILY_IPV4 4 /* IPv4: the first 4 bytes hold the address. */
 #define PORTOLAN_FAMILY_IPV6 6 /* IPv6: all 16 bytes hold the address. */
 
+/* They are translated on, until their peers end them: kube-proxy never cleans up TCP. (A number of
+ * portolan_limits.ended_tcp.)
+ */
+#define PORTOLAN_ENDED_TCP_KEEP 0
+/* The client's next segment is answered by a reset, the connection forgotten (kubernetes #100698, #104098).
+ */
+#define PORTOLAN_ENDED_TCP_RESET 1
+
+/* It is dropped for PORTOLAN_DROP_NO_CONNECTION. (A number of portolan_limits.mid_stream.) */
+#define PORTOLAN_MID_STREAM_DROP 0
+#define PORTOLAN_MID_STREAM_RESET 1 /* It is answered by a reset (RFC 9293, 3.10.7.1). */
+/* It opens a connection (nf_conntrack_tcp_loose) and goes where the scheduler says: to the endpoint that it was with
+ * before if the scheduler hashes, or if there is only one.
+ */
+#define PORTOLAN_MID_STREAM_PICK_UP 2
+
 #define PORTOLAN_KIND_SERVICE 1 /* v1 Service. */
 #define PORTOLAN_KIND_ENDPOINT_SLICE 2 /* discovery.k8s.io/v1 EndpointSlice. */
 #define PORTOLAN_KIND_ENDPOINTS 3 /* v1 Endpoints, the older form. */
@@ -293,8 +309,9 @@ typedef struct portolan_txn portolan_txn;
  */
 typedef struct portolan_worker portolan_worker;
 
-/* Every capacity of a dataplane. Memory for all of it is taken once, by portolan_dataplane_new(); what is
- * full is counted and said, nothing is cut off silently. Fill with portolan_limits_init() first.
+/* Every capacity of a dataplane, and what it does where its users differ. Memory for all of it is taken once, by
+ * portolan_dataplane_new(); what is full is counted and said, nothing is cut off silently. Fill with
+ * portolan_limits_init() first.
  */
 typedef struct {
     /* sizeof(portolan_limits). */
@@ -329,6 +346,21 @@ typedef struct {
     uint16_t masquerade_port_first;
     /* The last of them; 0: 65,535. */
     uint16_t masquerade_port_last;
+    /* How many connections each worker opens a second at most, of all protocols, so that a flood leaves time for what
+     * is open; 0: as many as come. A second's worth may come at once. First packets beyond it are dropped for
+     * PORTOLAN_DROP_NEW_CONNECTION_LIMIT; packets of open connections never are.
+     */
+    uint32_t new_connections_per_second;
+    /* What becomes of TCP connections whose endpoint ended: PORTOLAN_ENDED_TCP_... */
+    uint8_t ended_tcp;
+    /* What becomes of a TCP segment to a frontend, of no connection and no SYN: PORTOLAN_MID_STREAM_... */
+    uint8_t mid_stream;
+    /* 1: ICMP echo requests to ClusterIPs, external IPs and load balancers' addresses are answered (RFC 792; RFC
+     * 4443, 4.2), as where IPVS binds them; 0: they pass, as in kube-proxy's other modes.
+     */
+    uint8_t answer_echo;
+    /* Zero. */
+    uint8_t reserved;
 } portolan_limits;
 
 /* One thing that cannot be served as written. Everything else is served. The strings are owned by the list.

@@ -176,6 +176,7 @@ unsafe fn config(limits: *const portolan_limits, seed: *const u8) -> Result<Conf
     Ok(Config {
         limits: limits.to_limits(),
         masquerade_ports: limits.masquerade_ports()?,
+        options: limits.options()?,
         seed: u128::from_le_bytes(seed),
         ..Config::default()
     })

@@ -29,6 +29,8 @@ pub mod error;
 
 pub mod address;
 
+pub mod options;
+
 pub mod limits;
 
 pub mod rejections;

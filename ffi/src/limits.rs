@@ -2,6 +2,7 @@
 
 use crate::call::{ErrorOut, control, output};
 use crate::error::Failure;
+use crate::options::{PORTOLAN_ENDED_TCP_KEEP, PORTOLAN_MID_STREAM_DROP};
 use crate::sized::{self, SizedStruct};
 use crate::status::portolan_status;
 use core::mem::MaybeUninit;
@@ -9,8 +10,9 @@ use core::ops::RangeInclusive;
 use portolan::dataplane::{Config, Limits};
 use portolan::service::TableLimits;
 
-/// Every capacity of a dataplane. Memory for all of it is taken once, by portolan_dataplane_new(); what is
-/// full is counted and said, nothing is cut off silently. Fill with portolan_limits_init() first.
+/// Every capacity of a dataplane, and what it does where its users differ. Memory for all of it is taken once, by
+/// portolan_dataplane_new(); what is full is counted and said, nothing is cut off silently. Fill with
+/// portolan_limits_init() first.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct portolan_limits {
@@ -43,9 +45,22 @@ pub struct portolan_limits {
     pub masquerade_port_first: u16,
     /// The last of them; 0: 65,535.
     pub masquerade_port_last: u16,
+    /// How many connections each worker opens a second at most, of all protocols, so that a flood leaves time for what
+    /// is open; 0: as many as come. A second's worth may come at once. First packets beyond it are dropped for
+    /// PORTOLAN_DROP_NEW_CONNECTION_LIMIT; packets of open connections never are.
+    pub new_connections_per_second: u32,
+    /// What becomes of TCP connections whose endpoint ended: PORTOLAN_ENDED_TCP_...
+    pub ended_tcp: u8,
+    /// What becomes of a TCP segment to a frontend, of no connection and no SYN: PORTOLAN_MID_STREAM_...
+    pub mid_stream: u8,
+    /// 1: ICMP echo requests to ClusterIPs, external IPs and load balancers' addresses are answered (RFC 792; RFC
+    /// 4443, 4.2), as where IPVS binds them; 0: they pass, as in kube-proxy's other modes.
+    pub answer_echo: u8,
+    /// Zero.
+    pub reserved: u8,
 }
 
-// SAFETY: repr(C), twelve u32, two u16.
+// SAFETY: repr(C), twelve u32, two u16, one u32, four u8.
 unsafe impl SizedStruct for portolan_limits {
     const FIRST_SIZE: usize = 48;
 }
@@ -132,6 +147,11 @@ pub unsafe extern "C" fn portolan_limits_init(
             endpoint_counters: defaults.endpoint_counters.into(),
             masquerade_port_first: 0,
             masquerade_port_last: 0,
+            new_connections_per_second: 0,
+            ended_tcp: PORTOLAN_ENDED_TCP_KEEP,
+            mid_stream: PORTOLAN_MID_STREAM_DROP,
+            answer_echo: 0,
+            reserved: 0,
         };
         // SAFETY: as many bytes as the size just written are writable, as promised.
         unsafe { sized::write(limits, &value, "limits") }

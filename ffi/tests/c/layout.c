@@ -9,7 +9,7 @@
 #define AT(type, field, offset) \
     static_assert(offsetof(type, field) == (offset), #type "." #field " has moved")
 
-SIZE(portolan_limits, 52);
+SIZE(portolan_limits, 60);
 AT(portolan_limits, struct_size, 0);
 AT(portolan_limits, connections_ipv4, 4);
 AT(portolan_limits, connections_ipv6, 8);
@@ -24,6 +24,11 @@ AT(portolan_limits, hash_buckets, 40);
 AT(portolan_limits, endpoint_counters, 44);
 AT(portolan_limits, masquerade_port_first, 48);
 AT(portolan_limits, masquerade_port_last, 50);
+AT(portolan_limits, new_connections_per_second, 52);
+AT(portolan_limits, ended_tcp, 56);
+AT(portolan_limits, mid_stream, 57);
+AT(portolan_limits, answer_echo, 58);
+AT(portolan_limits, reserved, 59);
 
 SIZE(portolan_rejection, 32);
 AT(portolan_rejection, struct_size, 0);

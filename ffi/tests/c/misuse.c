@@ -81,6 +81,38 @@ static void sizes(void) {
     EXPECT(OK, portolan_memory_required(&limits, &bytes, NULL));
 }
 
+static void options(void) {
+    const struct {
+        size_t at;
+        uint8_t greatest;
+        const char *field;
+    } numbers[] = {
+        {offsetof(portolan_limits, ended_tcp), PORTOLAN_ENDED_TCP_RESET, "limits.ended_tcp"},
+        {offsetof(portolan_limits, mid_stream), PORTOLAN_MID_STREAM_PICK_UP, "limits.mid_stream"},
+        {offsetof(portolan_limits, answer_echo), 1, "limits.answer_echo"},
+        {offsetof(portolan_limits, reserved), 0, "limits.reserved"},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        portolan_dataplane *dataplane = NULL;
+        portolan_error *error = NULL;
+        portolan_limits limits = small();
+        uint8_t *number = (uint8_t *)&limits + numbers[i].at;
+        *number = numbers[i].greatest;
+        EXPECT(OK, portolan_dataplane_new(&limits, SEED, &dataplane, NULL));
+        EXPECT(OK, portolan_dataplane_free(&dataplane));
+        *number = (uint8_t)(numbers[i].greatest + 1);
+        EXPECT(INVALID, portolan_dataplane_new(&limits, SEED, &dataplane, &error));
+        CHECK(dataplane == NULL && strcmp(portolan_error_field(error), numbers[i].field) == 0);
+        CHECK(strstr(portolan_error_message(error), "must be 0") != NULL);
+        portolan_error_free(&error);
+
+        /* One with a header that has no options: what lies behind its struct is none. */
+        limits.struct_size = offsetof(portolan_limits, new_connections_per_second);
+        EXPECT(OK, portolan_dataplane_new(&limits, SEED, &dataplane, NULL));
+        EXPECT(OK, portolan_dataplane_free(&dataplane));
+    }
+}
+
 static void ports(void) {
     portolan_dataplane *dataplane = NULL;
     portolan_error *error = NULL;
@@ -263,6 +295,7 @@ int main(void) {
     EXPECT(NULL, portolan_dataplane_new(&limits, NULL, &huge, NULL));
     nulls();
     sizes();
+    options();
     ports();
     numbers(by_hand);
     bursts(by_hand);
