@@ -48,14 +48,17 @@ func toPrefixes(first *C.portolan_prefix, count C.size_t) []netip.Prefix {
 	return prefixes
 }
 
+func toPortKey(namespace, name, portName *C.char, protocol, family C.uint8_t) PortKey {
+	return PortKey{
+		Namespace: C.GoString(namespace), Name: C.GoString(name), PortName: C.GoString(portName),
+		Protocol: Protocol(protocol), IPv6: family == C.PORTOLAN_FAMILY_IPV6,
+	}
+}
+
 func toChange(from *C.portolan_change) Change {
 	change := Change{
-		Kind:      ChangeKind(from.kind),
-		Namespace: C.GoString(from.name_space),
-		Name:      C.GoString(from.name),
-		PortName:  C.GoString(from.port_name),
-		Protocol:  Protocol(from.protocol),
-		IPv6:      from.family == C.PORTOLAN_FAMILY_IPV6,
+		Kind:    ChangeKind(from.kind),
+		PortKey: toPortKey(from.name_space, from.name, from.port_name, from.protocol, from.family),
 	}
 	if from.service != nil {
 		change.Service = toService(from.service)

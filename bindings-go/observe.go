@@ -62,10 +62,8 @@ type Traffic struct {
 // ServiceStats are counts of one ServicePort since it was published.
 type ServiceStats struct {
 	// ID is its number in the dataplane.
-	ID                        uint32
-	Namespace, Name, PortName string
-	Protocol                  Protocol
-	IPv6                      bool
+	ID uint32
+	PortKey
 	// Opened connections; first packets Rejected, or dropped for want of an endpoint here, or by source range.
 	Opened, Rejected, NoLocalEndpoint, SourceRange uint64
 	// To and From its endpoints, those included that it no longer has.

@@ -116,8 +116,7 @@ func (d *Dataplane) Services() (services []ServiceStats, err error) {
 
 func toServiceStats(c *C.portolan_service_stats) ServiceStats {
 	stats := ServiceStats{
-		ID: uint32(c.id), Namespace: C.GoString(c.name_space), Name: C.GoString(c.name),
-		PortName: C.GoString(c.port_name), Protocol: Protocol(c.protocol), IPv6: c.family == C.PORTOLAN_FAMILY_IPV6,
+		ID: uint32(c.id), PortKey: toPortKey(c.name_space, c.name, c.port_name, c.protocol, c.family),
 		Opened: uint64(c.opened), Rejected: uint64(c.rejected),
 		NoLocalEndpoint: uint64(c.no_local_endpoint), SourceRange: uint64(c.source_range),
 		To:   Traffic{uint64(c.packets_to), uint64(c.bytes_to)},

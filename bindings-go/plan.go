@@ -63,13 +63,18 @@ const (
 	ChangeNode ChangeKind = 3
 )
 
-// Change is one difference: of a ServicePort in one address family, or of the node.
-type Change struct {
-	Kind                      ChangeKind
+// PortKey names a ServicePort in one address family; its other family is told of by itself.
+type PortKey struct {
 	Namespace, Name, PortName string
 	Protocol                  Protocol
-	// IPv6: the ServicePort's other family is told of by itself.
-	IPv6 bool
+	IPv6                      bool
+}
+
+// Change is one difference: of a ServicePort, or of the node.
+type Change struct {
+	Kind ChangeKind
+	// PortKey is the ServicePort's; zero for ChangeNode.
+	PortKey
 	// Service is what was decided, of ChangePut; else nil.
 	Service *ServiceSpec
 	// Node is the node, of ChangeNode; else nil.

@@ -22,15 +22,8 @@ type Proxier struct {
 	node          *portolan.Node
 	pods, outside string // the logical switch and the gateway router
 	generation    uint64
-	rendered      map[servicePort]map[string]balancer
-	unserved      map[servicePort][]string
-}
-
-// servicePort is what a Change is about: a port of a Service in one family.
-type servicePort struct {
-	namespace, name, port string
-	protocol              portolan.Protocol
-	ipv6                  bool
+	rendered      map[portolan.PortKey]map[string]balancer
+	unserved      map[portolan.PortKey][]string
 }
 
 // balancer is one of OVN's load balancers.
@@ -47,7 +40,7 @@ type balancer struct {
 func New(node *portolan.Node, logicalSwitch, gatewayRouter string) *Proxier {
 	return &Proxier{
 		node: node, pods: logicalSwitch, outside: gatewayRouter,
-		rendered: map[servicePort]map[string]balancer{}, unserved: map[servicePort][]string{},
+		rendered: map[portolan.PortKey]map[string]balancer{}, unserved: map[portolan.PortKey][]string{},
 	}
 }
 
@@ -58,14 +51,13 @@ func (p *Proxier) Sync() (commands [][]string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	named := map[servicePort]bool{}
+	named := map[portolan.PortKey]bool{}
 	for change := range changes.All() {
 		if change.Kind == portolan.ChangeNode {
 			continue // OVN has the node's addresses from elsewhere
 		}
-		port := servicePort{change.Namespace, change.Name, change.PortName, change.Protocol, change.IPv6}
-		named[port] = true
-		commands = append(commands, p.turn(port, change.Service)...)
+		named[change.PortKey] = true
+		commands = append(commands, p.turn(change.PortKey, change.Service)...)
 	}
 	if changes.Full {
 		for _, port := range slices.SortedFunc(maps.Keys(p.rendered), compare) {
@@ -87,7 +79,7 @@ func (p *Proxier) Unserved() (unserved []string) {
 }
 
 // turn makes one ServicePort what it is to be; nil: nothing.
-func (p *Proxier) turn(port servicePort, service *portolan.ServiceSpec) (commands [][]string) {
+func (p *Proxier) turn(port portolan.PortKey, service *portolan.ServiceSpec) (commands [][]string) {
 	before, after := p.rendered[port], p.balancers(port, service)
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		if _, stays := after[name]; !stays {
@@ -120,7 +112,7 @@ func (p *Proxier) turn(port servicePort, service *portolan.ServiceSpec) (command
 }
 
 // balancers are those of a ServicePort, by name. Frontends that are treated alike share one.
-func (p *Proxier) balancers(port servicePort, service *portolan.ServiceSpec) map[string]balancer {
+func (p *Proxier) balancers(port portolan.PortKey, service *portolan.ServiceSpec) map[string]balancer {
 	delete(p.unserved, port)
 	found := map[string]balancer{}
 	if service == nil {
@@ -139,7 +131,7 @@ func (p *Proxier) balancers(port servicePort, service *portolan.ServiceSpec) map
 }
 
 // add puts a frontend into the load balancer of one switch or router for what a rule says.
-func (p *Proxier) add(found map[string]balancer, port servicePort, service *portolan.ServiceSpec,
+func (p *Proxier) add(found map[string]balancer, port portolan.PortKey, service *portolan.ServiceSpec,
 	frontend portolan.FrontendSpec, rule portolan.Rule, of, attach string,
 ) {
 	var endpoints []string
@@ -156,7 +148,7 @@ func (p *Proxier) add(found map[string]balancer, port servicePort, service *port
 	if service.Affinity > 0 {
 		with["affinity_timeout"] = fmt.Sprint(int(service.Affinity / time.Second))
 	}
-	name := fmt.Sprintf("%s/%s:%s/%s/%s", port.namespace, port.name, port.port, protocol(port), of)
+	name := fmt.Sprintf("%s/%s:%s/%s/%s", port.Namespace, port.Name, port.PortName, protocol(port), of)
 	if rule.Local {
 		name += "/local"
 	}
@@ -171,12 +163,12 @@ func (p *Proxier) add(found map[string]balancer, port servicePort, service *port
 }
 
 // protocol is OVN's word, with the family.
-func protocol(port servicePort) string {
+func protocol(port portolan.PortKey) string {
 	family := "4"
-	if port.ipv6 {
+	if port.IPv6 {
 		family = "6"
 	}
-	return map[portolan.Protocol]string{portolan.TCP: "tcp", portolan.UDP: "udp", portolan.SCTP: "sctp"}[port.protocol] + family
+	return map[portolan.Protocol]string{portolan.TCP: "tcp", portolan.UDP: "udp", portolan.SCTP: "sctp"}[port.Protocol] + family
 }
 
 // options are written as ovn-nbctl reads a map.
@@ -188,6 +180,6 @@ func options(of map[string]string) string {
 	return "{" + strings.Join(pairs, ",") + "}"
 }
 
-func compare(one, other servicePort) int {
+func compare(one, other portolan.PortKey) int {
 	return strings.Compare(fmt.Sprint(one), fmt.Sprint(other))
 }

@@ -23,20 +23,13 @@ type pod struct {
 	dataplane  *portolan.Dataplane
 	generation uint64 // of the decisions that it has
 	services   uint32 // how many there may be
-	numbers    map[servicePort]uint32
+	numbers    map[portolan.PortKey]uint32
 	free       []uint32 // numbers below len(numbers) + len(free)
 
 	driver *portolan.Driver
 	relay  *podnet.Relay
 	ended  chan struct{}
 	polled sync.WaitGroup
-}
-
-// servicePort is what is decided about at once.
-type servicePort struct {
-	namespace, name, port string
-	protocol              portolan.Protocol
-	ipv6                  bool
 }
 
 // nodeSpec is what the dataplane knows of addresses. By a TUN, everything to a Service gets the pod's address as its
@@ -77,7 +70,7 @@ func newPod(limits portolan.Limits, record *attachment.Record, log *slog.Logger)
 	}
 	return &pod{
 		record: record, dataplane: dataplane, services: limits.Services,
-		numbers: map[servicePort]uint32{}, ended: make(chan struct{}),
+		numbers: map[portolan.PortKey]uint32{}, ended: make(chan struct{}),
 		log: log.With("container", record.ContainerID, "interface", record.IfName),
 	}, nil
 }
@@ -170,10 +163,10 @@ func (p *pod) follow(node *portolan.Node) error {
 
 // note gives the dataplane what changed, which nobody sees yet, and says how many ServicePorts there is no room for.
 func (p *pod) note(changes portolan.Changes) (left int, err error) {
-	wanted := map[servicePort]bool{}
+	wanted := map[portolan.PortKey]bool{}
 	for change := range changes.All() {
 		if change.Kind == portolan.ChangePut && changes.Full {
-			wanted[about(change)] = true
+			wanted[change.PortKey] = true
 		}
 	}
 	for known := range p.numbers {
@@ -184,9 +177,9 @@ func (p *pod) note(changes portolan.Changes) (left int, err error) {
 	for change := range changes.All() {
 		switch change.Kind {
 		case portolan.ChangeRemove:
-			err = errors.Join(err, p.remove(about(change)))
+			err = errors.Join(err, p.remove(change.PortKey))
 		case portolan.ChangePut:
-			number, ok := p.number(about(change))
+			number, ok := p.number(change.PortKey)
 			if !ok {
 				left++
 				continue
@@ -197,11 +190,7 @@ func (p *pod) note(changes portolan.Changes) (left int, err error) {
 	return left, err
 }
 
-func about(change portolan.Change) servicePort {
-	return servicePort{change.Namespace, change.Name, change.PortName, change.Protocol, change.IPv6}
-}
-
-func (p *pod) remove(gone servicePort) error {
+func (p *pod) remove(gone portolan.PortKey) error {
 	number, known := p.numbers[gone]
 	if !known {
 		return nil
@@ -212,7 +201,7 @@ func (p *pod) remove(gone servicePort) error {
 }
 
 // number is a ServicePort's in the dataplane, if there is one for it.
-func (p *pod) number(of servicePort) (number uint32, ok bool) {
+func (p *pod) number(of portolan.PortKey) (number uint32, ok bool) {
 	if number, ok = p.numbers[of]; ok {
 		return number, true
 	}

@@ -10,37 +10,22 @@ import (
 // ledger knows which ServicePorts have a Local policy and, while they have endpoints, none on this node. It costs what
 // changed.
 type ledger struct {
-	lacking map[portKey]lack
-}
-
-type portKey struct {
-	service  types.NamespacedName
-	port     string
-	protocol portolan.Protocol
-	ipv6     bool
+	lacking map[portolan.PortKey]lack
 }
 
 // lack is for which of its policies a ServicePort has no endpoint.
 type lack struct{ internal, external bool }
 
-func keyOf(change portolan.Change) portKey {
-	return portKey{
-		types.NamespacedName{Namespace: change.Namespace, Name: change.Name},
-		change.PortName, change.Protocol, change.IPv6,
-	}
-}
-
 // follow takes in what the node decided since the last time.
 func (l *ledger) follow(changes portolan.Changes) {
 	if changes.Full || l.lacking == nil {
-		l.lacking = map[portKey]lack{}
+		l.lacking = map[portolan.PortKey]lack{}
 	}
 	for change := range changes.All() {
-		key := keyOf(change)
-		delete(l.lacking, key)
+		delete(l.lacking, change.PortKey)
 		if change.Kind == portolan.ChangePut && change.Service != nil {
 			if lacks := lacksOf(change.Service); lacks != (lack{}) {
-				l.lacking[key] = lacks
+				l.lacking[change.PortKey] = lacks
 			}
 		}
 	}
@@ -76,11 +61,12 @@ func (l *ledger) tell() {
 		{false, false}: {}, {false, true}: {}, {true, false}: {}, {true, true}: {},
 	}
 	for key, lacks := range l.lacking {
+		service := types.NamespacedName{Namespace: key.Namespace, Name: key.Name}
 		if lacks.internal {
-			services[group{key.ipv6, false}][key.service] = true
+			services[group{key.IPv6, false}][service] = true
 		}
 		if lacks.external {
-			services[group{key.ipv6, true}][key.service] = true
+			services[group{key.IPv6, true}][service] = true
 		}
 	}
 	for of, names := range services {

@@ -28,7 +28,7 @@ type loopback struct {
 
 	mutex     sync.Mutex
 	nodePorts map[types.NamespacedName][]nodePort
-	endpoints map[portKey]reached
+	endpoints map[portolan.PortKey]reached
 	listening map[netip.AddrPort]listening
 	changed   bool
 	begun     bool // something has been decided
@@ -37,7 +37,7 @@ type loopback struct {
 // listening is a socket, and whose connections it takes.
 type listening struct {
 	net.Listener
-	of portKey
+	of portolan.PortKey
 }
 
 type nodePort struct {
@@ -55,7 +55,7 @@ type reached struct {
 
 func newLoopback(addresses []netip.Addr) *loopback {
 	return &loopback{
-		addresses: addresses, nodePorts: map[types.NamespacedName][]nodePort{}, endpoints: map[portKey]reached{},
+		addresses: addresses, nodePorts: map[types.NamespacedName][]nodePort{}, endpoints: map[portolan.PortKey]reached{},
 		listening: map[netip.AddrPort]listening{},
 	}
 }
@@ -126,7 +126,6 @@ func (l *loopback) follow(changes portolan.Changes) {
 }
 
 func (l *loopback) decided(change portolan.Change) {
-	key := keyOf(change)
 	var to reached
 	if change.Kind == portolan.ChangePut && change.Service != nil {
 		to.affinity = change.Service.Affinity
@@ -138,21 +137,25 @@ func (l *loopback) decided(change portolan.Change) {
 		}
 	}
 	if to.endpoints == nil {
-		delete(l.endpoints, key)
+		delete(l.endpoints, change.PortKey)
 		return
 	}
-	to.last, to.lastAt = l.endpoints[key].last, l.endpoints[key].lastAt
-	l.endpoints[key] = to
+	before := l.endpoints[change.PortKey]
+	to.last, to.lastAt = before.last, before.lastAt
+	l.endpoints[change.PortKey] = to
 }
 
 // listen listens where there is something to reach, and nowhere else. What another process has is asked for again at the
 // next change. Called with the mutex held.
 func (l *loopback) listen() {
-	wanted := map[netip.AddrPort]portKey{}
+	wanted := map[netip.AddrPort]portolan.PortKey{}
 	for service, ports := range l.nodePorts {
 		for _, port := range ports {
 			for _, address := range l.addresses {
-				key := portKey{service, port.name, portolan.TCP, address.Is6()}
+				key := portolan.PortKey{
+					Namespace: service.Namespace, Name: service.Name, PortName: port.name,
+					Protocol: portolan.TCP, IPv6: address.Is6(),
+				}
 				if _, some := l.endpoints[key]; some {
 					wanted[netip.AddrPortFrom(address, port.number)] = key
 				}
@@ -171,7 +174,7 @@ func (l *loopback) listen() {
 		if !is {
 			listener, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
 			if err != nil {
-				klog.Background().Error(err, "NodePort not served at a loopback address", "service", key.service)
+				klog.Background().Error(err, "NodePort not served at a loopback address", "service", klog.KRef(key.Namespace, key.Name))
 				metrics.LoopbackFailed(at.Addr().Is6())
 				l.changed = true
 				continue

@@ -61,7 +61,8 @@ func free(t *testing.T) netip.AddrPort {
 
 func decide(l *loopback, affinity time.Duration, endpoints ...netip.AddrPort) {
 	change := portolan.Change{
-		Kind: portolan.ChangePut, Namespace: "default", Name: "web", PortName: "http", Protocol: portolan.TCP,
+		Kind:    portolan.ChangePut,
+		PortKey: portolan.PortKey{Namespace: "default", Name: "web", PortName: "http", Protocol: portolan.TCP},
 		Service: &portolan.ServiceSpec{Affinity: affinity},
 	}
 	for _, each := range endpoints {
