@@ -43,28 +43,14 @@ type healthChecks struct {
 
 // handler follows the Services that have such a port: load balancers of policy Local.
 func (h *healthChecks) handler() cache.ResourceEventHandler {
-	look := func(object any) {
-		service, ok := object.(*corev1.Service)
-		if !ok {
-			return
-		}
+	return serviceHandler(func(name types.NamespacedName, spec *corev1.ServiceSpec) {
 		port := uint16(0)
-		if service.Spec.Type == corev1.ServiceTypeLoadBalancer &&
-			service.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
-			port = uint16(service.Spec.HealthCheckNodePort)
+		if spec.Type == corev1.ServiceTypeLoadBalancer &&
+			spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
+			port = uint16(spec.HealthCheckNodePort)
 		}
-		h.know(types.NamespacedName{Namespace: service.Namespace, Name: service.Name}, port)
-	}
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    look,
-		UpdateFunc: func(_, object any) { look(object) },
-		DeleteFunc: func(object any) {
-			if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object); err == nil {
-				namespace, name, _ := cache.SplitMetaNamespaceKey(key)
-				h.know(types.NamespacedName{Namespace: namespace, Name: name}, 0)
-			}
-		},
-	}
+		h.know(name, port)
+	})
 }
 
 // know remembers a Service's port; 0: it has none. It may be told of after what was decided about it is in force.

@@ -62,21 +62,7 @@ func newLoopback(addresses []netip.Addr) *loopback {
 
 // handler follows the NodePorts of Services.
 func (l *loopback) handler() cache.ResourceEventHandler {
-	look := func(object any) {
-		if service, ok := object.(*corev1.Service); ok {
-			l.know(types.NamespacedName{Namespace: service.Namespace, Name: service.Name}, service.Spec.Ports)
-		}
-	}
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    look,
-		UpdateFunc: func(_, object any) { look(object) },
-		DeleteFunc: func(object any) {
-			if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object); err == nil {
-				namespace, name, _ := cache.SplitMetaNamespaceKey(key)
-				l.know(types.NamespacedName{Namespace: namespace, Name: name}, nil)
-			}
-		},
-	}
+	return serviceHandler(func(name types.NamespacedName, spec *corev1.ServiceSpec) { l.know(name, spec.Ports) })
 }
 
 func (l *loopback) know(service types.NamespacedName, ports []corev1.ServicePort) {
