@@ -229,26 +229,26 @@ func Write(path string, configuration *Configuration) error {
 	return os.WriteFile(path, text, 0o644)
 }
 
-// SyncPeriod and MinSyncPeriod are those of the mode.
+// SyncPeriod is how often rules are looked over in the mode.
 func SyncPeriod(c *Configuration) time.Duration {
-	switch c.Mode {
-	case ModeNFTables:
-		return c.NFTables.SyncPeriod.Duration
-	case ModeIPVS:
-		return c.IPVS.SyncPeriod.Duration
-	}
-	return c.IPTables.SyncPeriod.Duration
+	most, _ := syncPeriods(c)
+	return most
 }
 
-// MinSyncPeriod is the least time between two syncs; 0: a change takes effect at once.
+// MinSyncPeriod is the least time between two syncs in the mode; 0: a change takes effect at once.
 func MinSyncPeriod(c *Configuration) time.Duration {
+	_, least := syncPeriods(c)
+	return least
+}
+
+func syncPeriods(c *Configuration) (most, least time.Duration) {
 	switch c.Mode {
 	case ModeNFTables:
-		return c.NFTables.MinSyncPeriod.Duration
+		return c.NFTables.SyncPeriod.Duration, c.NFTables.MinSyncPeriod.Duration
 	case ModeIPVS:
-		return c.IPVS.MinSyncPeriod.Duration
+		return c.IPVS.SyncPeriod.Duration, c.IPVS.MinSyncPeriod.Duration
 	}
-	return c.IPTables.MinSyncPeriod.Duration
+	return c.IPTables.SyncPeriod.Duration, c.IPTables.MinSyncPeriod.Duration
 }
 
 // MasqueradeAll and MasqueradeBit are those of the mode: nftables has its own, every other mode iptables'.
