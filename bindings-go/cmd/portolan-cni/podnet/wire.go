@@ -185,10 +185,7 @@ func find(name string) (netlink.Link, error) {
 func putOutside(name string) (netlink.Link, error) {
 	link, err := netlink.LinkByName(name)
 	if err == nil {
-		err = netlink.LinkSetDown(link)
-	}
-	if err == nil {
-		err = netlink.LinkSetName(link, Outside)
+		err = rename(link, Outside)
 	}
 	if err == nil {
 		link, err = netlink.LinkByName(Outside)
@@ -197,6 +194,14 @@ func putOutside(name string) (netlink.Link, error) {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
 	return link, nil
+}
+
+// rename leaves an interface down: older kernels rename none that is up.
+func rename(link netlink.Link, to string) error {
+	if err := netlink.LinkSetDown(link); err != nil {
+		return err
+	}
+	return netlink.LinkSetName(link, to)
 }
 
 // silence has the kernel take nothing from one of the wire's ends: it has no address, of the link neither, and answers
@@ -290,10 +295,7 @@ func undoWire(record *attachment.Record) error {
 	if outside, err := find(Outside); err != nil {
 		return err
 	} else if outside != nil {
-		if err = netlink.LinkSetDown(outside); err == nil {
-			err = netlink.LinkSetName(outside, record.IfName)
-		}
-		if err != nil {
+		if err := rename(outside, record.IfName); err != nil {
 			return fmt.Errorf("renaming %s: %w", Outside, err)
 		}
 	}
