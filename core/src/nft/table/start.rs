@@ -163,7 +163,7 @@ impl Table {
                 text.push_str(&self.renderer.constant(family));
             } else {
                 // Deleting takes the kernel some milliseconds.
-                if self.find(family)? != State::Absent || self.socket.is_none() {
+                if self.may_be_there(family)? {
                     text.push_str(&renewal(family, &self.renderer.options().table));
                 }
                 text.push_str(&self.renderer.asleep(family));
@@ -183,19 +183,17 @@ impl Table {
     /// nft 1.0.6 cannot say that a table outlives its owner.
     fn make_persistent(&mut self, family: Family) -> Result<(), TableError> {
         let table = self.renderer.options().table.clone();
-        let Some(socket) = &mut self.socket else {
-            return Ok(());
-        };
-        let there = socket.table(family, &table).map_err(TableError::Read)?;
-        let flags = TableFlags::ASLEEP | TableFlags::PERSISTENT;
-        let verbs = [
-            there.map(|_| TableVerb::Delete),
-            Some(TableVerb::Create(flags)),
-        ];
-        for verb in verbs.into_iter().flatten() {
-            self.edit(family, &table, verb)?;
+        if self.may_be_there(family)? {
+            self.edit(family, &table, TableVerb::Delete)?;
         }
-        Ok(())
+        let flags = TableFlags::ASLEEP | TableFlags::PERSISTENT;
+        self.edit(family, &table, TableVerb::Create(flags))
+    }
+
+    /// Is there a table of our name? Without a socket nobody knows.
+    fn may_be_there(&mut self, family: Family) -> Result<bool, TableError> {
+        let table = self.renderer.options().table.clone();
+        Ok(self.socket.is_none() || self.flags(family, &table)?.is_some())
     }
 
     /// Puts the hooks of both tables into force, and makes them this process's own if they are to be.
