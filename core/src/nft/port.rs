@@ -471,8 +471,8 @@ pub(super) fn without(
     holes: &[IpAddr],
 ) -> Vec<(IpAddr, IpAddr)> {
     let mut left = Vec::new();
-    let within = holes.iter().filter(|hole| (first..=last).contains(*hole));
-    for hole in within.copied().collect::<Vec<IpAddr>>() {
+    let range = first..=last;
+    for hole in holes.iter().copied().filter(|hole| range.contains(hole)) {
         if first < hole {
             left.push((first, moved(hole, -1)));
         }
