@@ -191,8 +191,8 @@ impl<A: Stored> Connections<A> {
         None
     }
 
-    /// One try to open with record `number`, which is free again unless a connection is returned, and its reply's hash. `None`:
-    /// another thread is opening, or has opened, the same tuple.
+    /// One try to open with record `number`, which is free again unless a connection is returned, and its reply's
+    /// hash. `None`: another thread is opening, or has opened, the same tuple.
     #[inline(always)]
     fn attempt(
         &self,

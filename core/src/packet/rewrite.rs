@@ -227,8 +227,8 @@ pub(super) fn ipv6_bytes<A: Address>(address: A) -> [u8; 16] {
 }
 
 /// Does in software what [`offload_flags::PARTIAL`] leaves to hardware, for an output that has none, and clears
-/// the flag. Link padding is not summed. `protocol` decides the checksum: CRC32c for SCTP. Fields that point outside `packet` change
-/// nothing and give `false`. A packet to be segmented must be segmented first.
+/// the flag. Link padding is not summed. `protocol` decides the checksum: CRC32c for SCTP. Fields that point outside
+/// `packet` change nothing and give `false`. A packet to be segmented must be segmented first.
 pub fn complete_checksum(packet: &mut [u8], protocol: Protocol, offload: &mut Offload) -> bool {
     if offload.flags & offload_flags::PARTIAL == 0 {
         return true;

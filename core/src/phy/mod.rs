@@ -22,7 +22,8 @@ const MIN_ROOM: usize = 1280;
 /// A device whose packets pass a [`Worker`], in both directions.
 ///
 /// Only for devices without a link layer ([`Medium::Ip`]): packets begin at the IP header. Checksums are the
-/// stack's to fill and to verify, whatever the inner device could do. Time is the stack's own. Buffers are allocated by [`ServiceDevice::new`]; an answer to the stack allocates its own.
+/// stack's to fill and to verify, whatever the inner device could do. Time is the stack's own. Buffers are allocated by
+/// [`ServiceDevice::new`]; an answer to the stack allocates its own.
 #[derive(Debug)]
 pub struct ServiceDevice<D> {
     device: D,

@@ -274,8 +274,8 @@ impl Table {
             .or_else(|| self.candidate(candidates, below(u64::from(hash) << 56, candidates.len)))
     }
 
-    /// By addresses and ports (the protocol is the ServicePort's), so that a client's connections spread; by the client alone where it is to keep its
-    /// endpoint.
+    /// By addresses and ports (the protocol is the ServicePort's), so that a client's connections spread; by the
+    /// client alone where it is to keep its endpoint.
     fn maglev<A: Address>(
         &self,
         candidates: &Candidates<'_>,

@@ -180,8 +180,9 @@ pub struct TableUsage {
 ///
 /// # Cost
 /// A lookup that finds nothing reads four bytes of an array that holds as much for every bucket of frontends, and two
-/// cache lines inside a Service range; one that finds a frontend reads two lines. Choosing an endpoint reads one more, and one for each power of 16 beyond 8 endpoints. An edit
-/// costs O(frontends + endpoints of its ServicePort), whatever the size of the table.
+/// cache lines inside a Service range; one that finds a frontend reads two lines. Choosing an endpoint reads one more,
+/// and one for each power of 16 beyond 8 endpoints. An edit costs O(frontends + endpoints of its ServicePort), whatever
+/// the size of the table.
 #[derive(Debug)]
 pub struct Table {
     pub(super) limits: TableLimits,
