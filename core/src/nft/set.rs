@@ -5,7 +5,7 @@ use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// A set or map that a control plane fills. Both families' tables have all of them; "address" is of the table's
-/// family. Beside them there is `affinity`, which packets fill.
+/// family. Beside them there are `affinity`, which packets fill, and those that never change ([`Set::CONSTANT`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Set {
@@ -76,6 +76,9 @@ impl Set {
         Self::Direct,
         Self::ServiceRanges,
     ];
+
+    /// Sets and maps beside these whose elements come with the rules, by name.
+    pub const CONSTANT: [&str; 4] = ["kinds", "kinds-of-sets", "sizes", "twice"];
 
     /// The name in the ruleset.
     #[must_use]

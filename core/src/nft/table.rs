@@ -89,7 +89,7 @@ pub struct Table {
     started: bool,
     /// Somebody else changed the tables, or it is not certain what was committed.
     doubtful: bool,
-    /// A number for the chains and rules of each family's table, to notice when they are others.
+    /// A number for what is constant in each family's table, to notice when it is different.
     rules: [Option<u64>; 2],
     /// Until when packets may be on their way to what.
     condemned: VecDeque<(Instant, Condemned)>,
@@ -336,7 +336,7 @@ impl Table {
         }
     }
 
-    /// Remembers what chains and rules there are, to notice when they are others.
+    /// Remembers what chains, rules and constant sets there are, to notice when they are others.
     fn note_rules(&mut self) -> Result<(), TableError> {
         let table = &self.renderer.options().table;
         if let Some(socket) = &mut self.socket {

@@ -197,6 +197,11 @@ fn a_change_of_rules_is_told_from_a_change_of_elements_and_of_others_tables() {
             "chain ip t c { policy drop; }",
             "flush table ip t",
             "add chain ip t d",
+            "add set ip t twice { type inet_service; elements = { 1, 2 }; }",
+            "delete element ip t twice { 2 }",
+            "add element ip t twice { 3 }",
+            "delete element ip t twice { 3 }; add element ip t twice { 4 }",
+            "flush set ip t twice",
             "delete table ip t",
         ] {
             nft(change);

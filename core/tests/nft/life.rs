@@ -194,6 +194,66 @@ fn what_others_do_to_the_tables_is_repaired() {
 }
 
 #[test]
+fn constant_sets_that_others_change_are_made_again() {
+    in_namespace("constant_sets_that_others_change_are_made_again", || {
+        let mut scene = Scene::new();
+        let mut wire = scene.wire();
+        scene.put(1, &[1], None);
+        scene.put(2, &[2], Some(600));
+        let mut table = open();
+        scene.sync(&mut table);
+        let mut port = 0;
+        for (family, other) in [("ip", "255.0.0.1"), ("ip6", "ffff::1")] {
+            for (kind, name, other) in [
+                ("map", "kinds", other),
+                ("map", "kinds-of-sets", other),
+                ("map", "sizes", other),
+                ("set", "twice", "7 . 8"),
+            ] {
+                let of = format!("{family} portolan {name}");
+                // Whatever order the kernel has them in.
+                let elements = || {
+                    let said = nft(&format!("list {kind} {of}"));
+                    let (_, elements) = said.split_once("elements = {").unwrap_or_default();
+                    let elements = elements.replace(['}', '\n', '\t'], " ");
+                    let each = elements.split(',').map(|one| one.trim().to_owned());
+                    each.filter(|one| !one.is_empty())
+                        .collect::<BTreeSet<String>>()
+                };
+                let whole = elements();
+                assert!(whole.len() > 10, "{of}: {whole:?}");
+                // One of them, and the same under another key.
+                let one = whole.first().expect("there are several");
+                let moved = match one.split_once(" : ") {
+                    Some((_, verdict)) => format!("{other} : {verdict}"),
+                    None => other.to_owned(),
+                };
+                for damage in [
+                    format!("flush {kind} {of}"),
+                    format!("delete element {of} {{ {one} }}"),
+                    format!("delete element {of} {{ {one} }}; add element {of} {{ {moved} }}"),
+                ] {
+                    nft(&damage);
+                    assert_ne!(elements(), whole, "{damage}");
+                    table.poll(scene.later()).expect(&damage);
+                    assert_eq!(elements(), whole, "{damage}");
+                    port += 1;
+                    for (service, endpoint) in [("10.96.0.1:80", 1), ("10.96.0.2:80", 2)] {
+                        let served = connect(&mut wire, CLIENT, port, service);
+                        assert_eq!(served, Some(endpoint), "{damage}");
+                    }
+                    // Once more for what `nft` did on our behalf.
+                    table.poll(scene.later()).expect(&damage);
+                    let repairs = table.stats().repairs;
+                    table.poll(scene.later()).expect("nothing to do");
+                    assert_eq!(table.stats().repairs, repairs, "{damage}: repaired once");
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn foreign_tables_are_left_alone() {
     in_namespace("foreign_tables_are_left_alone", || {
         nft(

@@ -33,6 +33,11 @@ pub enum Progress {
 /// The question for all elements of a set. `sequence` comes back with each part of the answer.
 #[must_use]
 pub fn ask_elements(family: Family, table: &str, set: Set, sequence: u32) -> Vec<u8> {
+    ask_named(family, table, set.name(), sequence)
+}
+
+/// The same of any set, by name.
+pub(super) fn ask_named(family: Family, table: &str, set: &str, sequence: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     let header = Header {
         kind: message::kind_of(NFNL_SUBSYS_NFTABLES, NFT_MSG_GETSETELEM),
@@ -43,7 +48,7 @@ pub fn ask_elements(family: Family, table: &str, set: Set, sequence: u32) -> Vec
     };
     let at = message::begin(&mut bytes, header);
     attribute::put_text(&mut bytes, NFTA_SET_ELEM_LIST_TABLE, table);
-    attribute::put_text(&mut bytes, NFTA_SET_ELEM_LIST_SET, set.name());
+    attribute::put_text(&mut bytes, NFTA_SET_ELEM_LIST_SET, set);
     message::end(&mut bytes, at);
     bytes
 }

@@ -257,39 +257,42 @@ impl Socket {
         Err(AskError::Unsteady { what: what() })
     }
 
-    /// A number for all chains and rules of a table, which is another one after any change of them, also if they are
-    /// deleted and made again. The same for all tables without any.
+    /// A number for what is constant in a table, which is another one after any change of its chains and rules, also if
+    /// they are deleted and made again, and of elements of [`Set::CONSTANT`]. The same for all tables without any.
     ///
     /// # Errors
     /// If the socket fails, or they do not hold still.
     pub fn rules(&mut self, family: Family, table: &str) -> Result<u64, AskError> {
+        let what = || alloc::format!("rules of table {table}");
         for _ in 0..READINGS {
             let before = self.generation()?;
-            let mut fingerprint = Fingerprint::EMPTY;
+            let mut fingerprint = Fingerprint::default();
             let mut done = true;
-            for part in [Part::Chains, Part::Rules] {
+            for part in Part::all() {
                 let sequence = self.take_sequences(1);
                 let mut dump = Dump::new(sequence);
                 let question = rules::ask(part, family, table, sequence);
                 let read = |received: &[u8]| fingerprint.read(&mut dump, table, received);
                 done &= match self.dump(&question, read)? {
                     Progress::Done => true,
-                    // There is no such table.
+                    // There is no such table, or no such set in it.
                     Progress::Refused(libc::ENOENT) => true,
                     Progress::Refused(errno) => {
                         let source = io::Error::from_raw_os_error(errno);
-                        let what = alloc::format!("rules of table {table}");
+                        let what = what();
                         return Err(AskError::Refused { what, source });
                     }
                     Progress::Interrupted | Progress::More => false,
                 };
             }
             if done && self.generation()? == before {
-                return Ok(fingerprint.0);
+                match fingerprint.number() {
+                    Some(number) => return Ok(number),
+                    None => thread::sleep(REHASHING),
+                }
             }
         }
-        let what = alloc::format!("rules of table {table}");
-        Err(AskError::Unsteady { what })
+        Err(AskError::Unsteady { what: what() })
     }
 
     /// The flags of a table; `None` if there is no such table.

@@ -37,6 +37,22 @@ fn chains_go_to_chains_that_there_are_and_every_chain_is_gone_to() {
 }
 
 #[test]
+fn a_set_is_filled_by_the_control_plane_or_by_packets_or_is_constant() {
+    let options = Options::default();
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let skeleton = Skeleton {
+            options: &options,
+            family,
+        };
+        let body = skeleton.body();
+        let named = |kind: &str| after(&body, &skeleton.add(kind));
+        let made: BTreeSet<&str> = named("set").union(&named("map")).copied().collect();
+        let filled = Set::ALL.map(Set::name).into_iter().chain(["affinity"]);
+        assert_eq!(made, filled.chain(Set::CONSTANT).collect());
+    }
+}
+
+#[test]
 fn the_layout_has_another_name_when_anything_in_it_is_different() {
     let layout = |options: &Options, family| Skeleton { options, family }.layout();
     let options = Options::default();

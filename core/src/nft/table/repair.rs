@@ -48,7 +48,7 @@ impl Table {
         Ok(())
     }
 
-    /// Where rules are missing or there are others, the table is made anew.
+    /// Where rules or elements of constant sets are missing, or there are others, the table is made anew.
     fn repair(&mut self, family: Family) -> Result<(), TableError> {
         let position = usize::from(family == Family::Ipv6);
         let noted = self.rules.get(position).copied().flatten();
