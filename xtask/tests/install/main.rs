@@ -1,6 +1,8 @@
 //! What `cargo xtask install` installs, used as a C engineer uses it: by pkg-config and by CMake, shared and static,
-//! with glibc and with musl.
+//! with glibc and with musl. What is released takes minutes to build, so only who asks for it gets it:
+//! `PORTOLAN_INSTALL_PROFILE=release cargo test -p xtask --test install`.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,8 +19,9 @@ struct Installed {
 impl Installed {
     fn new(name: &str, arguments: &[&str]) -> Self {
         let destdir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let profile = env::var("PORTOLAN_INSTALL_PROFILE").unwrap_or_else(|_| "dev".to_owned());
         run(Command::new(env!("CARGO_BIN_EXE_xtask"))
-            .args(["install", "--profile", "dev", "--prefix", PREFIX])
+            .args(["install", "--profile", &profile, "--prefix", PREFIX])
             .arg("--destdir")
             .arg(&destdir)
             .args(arguments));
