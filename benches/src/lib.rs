@@ -14,12 +14,15 @@
 //! | `sender` | packets of those connections, through a worker |
 //! | `floor` | random lines out of a table of the same size |
 //! | `peer` | lookups in maps of other crates (feature `peers`) |
+//! | `cluster`, `kube_proxy` | Services as objects, and as a ruleset of kube-proxy's shape |
 //! | `row` | one case at one size: rounds, medians |
 
 mod clock;
+mod cluster;
 mod floor;
 mod flow;
 mod frame;
+mod kube_proxy;
 #[cfg(feature = "peers")]
 mod peer;
 mod row;
@@ -27,8 +30,10 @@ mod scene;
 mod sender;
 
 pub use clock::{CpuTime, thread_time};
+pub use cluster::Cluster;
 pub use floor::Floor;
 pub use frame::{FRAME_STRIDE, Segment, Shape};
+pub use kube_proxy::KubeProxy;
 #[cfg(feature = "peers")]
 pub use peer::Peer;
 pub use row::{Measured, median};

@@ -1,17 +1,13 @@
 //! What the control side costs: from decoded objects to the published table, and one changed EndpointSlice among many
 //! Services until packets see it. CPU time of the one thread that does it.
 
-use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use portolan::dataplane::{Config, Dataplane, Limits};
-use portolan::model::{
-    EndpointPort, EndpointSlice, Kind, Object, ObjectKey, Service, ServicePort, SliceEndpoint,
-    Weights,
-};
-use portolan::net::{Family, Protocol};
+use portolan::model::{Kind, Object};
+use portolan::net::Protocol;
 use portolan::node::{Feed, Node, NodeConfig};
 use portolan::service::TableLimits;
-use portolan_benches::{CpuTime, median};
+use portolan_benches::{Cluster, CpuTime, Family, median};
 
 const SERVICES: [u32; 3] = [1_000, 10_000, 50_000];
 const ENDPOINTS_EACH: u32 = 5;
@@ -61,16 +57,26 @@ fn millis(time: Duration) -> f64 {
 /// Everything from nothing, then single changes.
 fn round(services: u32) -> Round {
     let clock = CpuTime::new();
+    let cluster = Cluster {
+        family: Family::Ipv4,
+        protocol: Protocol::Tcp,
+        services,
+        endpoints: ENDPOINTS_EACH,
+    };
     let mut node = Node::new(NodeConfig {
         name: "n1".into(),
         cluster_cidrs: vec!["10.128.0.0/9".parse().expect("a prefix")],
-        addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 168, 66, 11))],
+        addresses: vec![cluster.node()],
         ..NodeConfig::default()
     });
     let mut feed = Feed::new();
     let mut dataplane = dataplane(services);
-    let all_services: Vec<Object> = (0..services).map(service).collect();
-    let slices: Vec<Object> = (0..services).map(|number| slice(number, 0)).collect();
+    let all_services: Vec<Object> = (0..services)
+        .map(|number| cluster.service(number))
+        .collect();
+    let slices: Vec<Object> = (0..services)
+        .map(|number| cluster.slice(number, 0))
+        .collect();
     let start = clock.time(|| {
         let rejected = node.replace(Kind::Service, all_services);
         let unserved = node.replace(Kind::EndpointSlice, slices);
@@ -80,7 +86,7 @@ fn round(services: u32) -> Round {
     });
     assert_eq!(dataplane.stats().usage.table.services, services);
     let mut change = |number: u32, version: u32| {
-        let changed = slice(number, version);
+        let changed = cluster.slice(number, version);
         clock.time(|| {
             node.apply([changed]);
             let published = feed.publish(&node, &mut dataplane);
@@ -114,53 +120,4 @@ fn dataplane(services: u32) -> Dataplane {
         ..Config::default()
     };
     Dataplane::new(&config).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn name(number: u32) -> String {
-    format!("service-{number}")
-}
-
-fn service(number: u32) -> Object {
-    Object::Service(Service {
-        key: ObjectKey::new("default", name(number)),
-        created: Some(1_700_000_000),
-        cluster_ips: vec![address(10, 64, number)],
-        ports: vec![ServicePort {
-            name: "http".into(),
-            protocol: Protocol::Tcp,
-            port: 80,
-            node_port: None,
-        }],
-        ..Service::default()
-    })
-}
-
-/// The slice of a Service; with another version, one of its endpoints is another.
-fn slice(number: u32, version: u32) -> Object {
-    let address = |nth: u32| match nth {
-        0 if version > 0 => address(10, 192, version),
-        nth => address(10, 128, number * ENDPOINTS_EACH + nth),
-    };
-    let endpoint = |nth: u32| SliceEndpoint {
-        node_name: Some("n2".into()),
-        ..SliceEndpoint::at(address(nth))
-    };
-    Object::EndpointSlice(EndpointSlice {
-        key: ObjectKey::new("default", format!("{}-abcde", name(number))),
-        service_name: name(number),
-        headless: false,
-        family: Family::Ipv4,
-        endpoints: (0..ENDPOINTS_EACH).map(endpoint).collect(),
-        weights: Weights::default(),
-        ports: vec![EndpointPort {
-            name: "http".into(),
-            protocol: Protocol::Tcp,
-            port: 8080,
-        }],
-    })
-}
-
-fn address(first: u8, second: u8, number: u32) -> IpAddr {
-    let net = Ipv4Addr::new(first, second, 0, 1).to_bits();
-    IpAddr::V4(Ipv4Addr::from_bits(net + number))
 }

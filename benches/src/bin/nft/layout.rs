@@ -8,10 +8,9 @@ use portolan::net;
 use portolan::nft::{Table, TableOptions};
 use portolan::node::Node;
 use portolan::plan::NodeConfig;
+use portolan_benches::{Cluster, KubeProxy};
 
-use crate::cluster::Cluster;
 use crate::kernel::{nft, now};
-use crate::kube_proxy;
 
 /// A way to have Services in the kernel.
 pub(crate) trait Layout {
@@ -32,11 +31,10 @@ pub(crate) struct Elements {
 }
 
 impl Elements {
-    pub(crate) fn new() -> Self {
-        let address = [10, 64, 0, 1].into();
+    pub(crate) fn new(cluster: Cluster) -> Self {
         let mut node = Node::new(NodeConfig {
             name: String::from("bench"),
-            addresses: vec![address],
+            addresses: vec![cluster.node()],
             ..NodeConfig::default()
         });
         node.synced(Kind::Service);
@@ -50,8 +48,8 @@ impl Elements {
     }
 
     /// The same without netlink: all of it as text.
-    pub(crate) fn through_nft() -> Self {
-        let mut elements = Self::new();
+    pub(crate) fn through_nft(cluster: Cluster) -> Self {
+        let mut elements = Self::new(cluster);
         elements.options = Some(TableOptions {
             nft_only: true,
             ..TableOptions::default()
@@ -74,7 +72,9 @@ impl Elements {
 
 impl Layout for Elements {
     fn prepare(&mut self, cluster: Cluster) -> io::Result<()> {
-        let rejected = self.node.apply(cluster.objects());
+        let objects = (0..cluster.services)
+            .flat_map(|service| [cluster.service(service), cluster.slice(service, 0)]);
+        let rejected = self.node.apply(objects);
         match rejected.first() {
             Some(rejection) => Err(io::Error::other(format!("{rejection:?}"))),
             None => Ok(()),
@@ -92,18 +92,26 @@ impl Layout for Elements {
 }
 
 /// kube-proxy's shape: chains that grow.
-pub(crate) struct KubeProxy;
+pub(crate) struct Chains;
 
-impl Layout for KubeProxy {
+/// Clients are outside of it.
+const fn kube_proxy(cluster: Cluster) -> KubeProxy {
+    KubeProxy {
+        cluster,
+        pods: "10.128.0.0/9",
+    }
+}
+
+impl Layout for Chains {
     fn prepare(&mut self, _: Cluster) -> io::Result<()> {
         Ok(())
     }
 
     fn load(&mut self, cluster: Cluster) -> io::Result<()> {
-        nft(&kube_proxy::ruleset(cluster))
+        nft(&kube_proxy(cluster).ruleset())
     }
 
     fn change(&mut self, cluster: Cluster, service: u32, turn: u32) -> io::Result<()> {
-        nft(&kube_proxy::change(cluster, service, turn))
+        nft(&kube_proxy(cluster).change(service, turn))
     }
 }

@@ -1,9 +1,7 @@
 //! What the kernel takes to load Services and to change one: kube-proxy's layout of chains beside Portolan's of
 //! elements, each in network namespaces of its own, in one run. Needs root.
 
-mod cluster;
 mod kernel;
-mod kube_proxy;
 mod layout;
 
 use core::net::SocketAddr;
@@ -13,9 +11,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cluster::{ANSWERING, Cluster};
 use kernel::Took;
-use layout::{Elements, KubeProxy, Layout};
+use layout::{Chains, Elements, Layout};
+use portolan::net::Protocol;
+use portolan_benches::{Cluster, Family};
+
+/// The Service that packets are sent to; its endpoints are addresses of this host.
+const ANSWERING: u32 = 0;
 
 /// Loads clusters into the kernel, changes one endpoint again and again, sends first packets.
 #[derive(Debug, Parser)]
@@ -39,6 +41,9 @@ fn cluster(text: &str) -> Result<Cluster, String> {
     let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
     let parts = text.split_once('x').and_then(|(services, endpoints)| {
         Some(Cluster {
+            family: Family::Ipv4,
+            // A first packet is then a whole connection. For nftables a protocol is a field like another.
+            protocol: Protocol::Udp,
             services: number(services)?,
             endpoints: number(endpoints)?,
         })
@@ -70,12 +75,12 @@ fn measure(layout: &mut impl Layout, cluster: Cluster, arguments: &Arguments) ->
     }
     changes.sort_unstable_by_key(|took| took.wall);
     let change = changes[changes.len() / 2];
-    let endpoints = cluster.endpoints(ANSWERING, 0);
-    let client = SocketAddr::new([10, 64, 0, 1].into(), 0);
+    let endpoints: Vec<_> = cluster.endpoints(ANSWERING, 0).collect();
+    let client = SocketAddr::new(cluster.node(), 0);
     for address in endpoints.iter().chain([&client]) {
         kernel::own_address(address.ip())?;
     }
-    let frontend = Cluster::frontend(ANSWERING);
+    let frontend = cluster.frontend(ANSWERING);
     let first_packet = kernel::first_packets(client, frontend, &endpoints, arguments.packets)?;
     Ok(Row {
         load,
@@ -89,6 +94,7 @@ fn print(name: &str, cluster: Cluster, row: &Row) {
     let Cluster {
         services,
         endpoints,
+        ..
     } = cluster;
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
@@ -121,16 +127,17 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         "p99 us"
     );
     for &cluster in &arguments.clusters {
-        let ours = kernel::in_namespace(|| measure(&mut Elements::new(), cluster, arguments))??;
+        let ours =
+            kernel::in_namespace(|| measure(&mut Elements::new(cluster), cluster, arguments))??;
         print("portolan", cluster, &ours);
-        let alone = || measure(&mut Elements::through_nft(), cluster, arguments);
+        let alone = || measure(&mut Elements::through_nft(cluster), cluster, arguments);
         print(
             "portolan, nft alone",
             cluster,
             &kernel::in_namespace(alone)??,
         );
         if cluster.services <= arguments.kube_proxy {
-            let theirs = || measure(&mut KubeProxy, cluster, arguments);
+            let theirs = || measure(&mut Chains, cluster, arguments);
             let theirs = kernel::in_namespace(theirs)??;
             print("kube-proxy's", cluster, &theirs);
             let ratio =
