@@ -15,6 +15,7 @@
 //! | `floor` | random lines out of a table of the same size |
 //! | `peer` | lookups in maps of other crates (feature `peers`) |
 //! | `cluster`, `kube_proxy` | Services as objects, and as a ruleset of kube-proxy's shape |
+//! | `namespace` | network namespaces that go by themselves |
 //! | `row` | one case at one size: rounds, medians |
 
 mod clock;
@@ -23,6 +24,7 @@ mod floor;
 mod flow;
 mod frame;
 mod kube_proxy;
+mod namespace;
 #[cfg(feature = "peers")]
 mod peer;
 mod row;
@@ -34,6 +36,7 @@ pub use cluster::Cluster;
 pub use floor::Floor;
 pub use frame::{FRAME_STRIDE, Segment, Shape};
 pub use kube_proxy::KubeProxy;
+pub use namespace::{Namespace, run};
 #[cfg(feature = "peers")]
 pub use peer::Peer;
 pub use row::{Measured, median};

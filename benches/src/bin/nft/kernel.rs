@@ -1,60 +1,15 @@
-//! The kernel that is measured: a network namespace for each case, `nft`, memory, first packets.
-#![expect(
-    unsafe_code,
-    reason = "unshare and getrusage, which std does not offer"
-)]
+//! The kernel that is measured: `nft`, memory, first packets.
+#![expect(unsafe_code, reason = "getrusage, which std does not offer")]
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::UdpSocket;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-/// Runs `measure` in a network namespace that goes when it is done.
-pub(crate) fn in_namespace<T: Send>(measure: impl FnOnce() -> T + Send) -> io::Result<T> {
-    thread::scope(|scope| {
-        let measuring = scope.spawn(|| {
-            // SAFETY: takes a number; changes only the namespace of this thread, which ends with the measurement.
-            match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
-                0 => {}
-                _ => return Err(io::Error::last_os_error()),
-            }
-            run("ip", &["link", "set", "lo", "up"], "")?;
-            run("ip", &["route", "add", "10.0.0.0/8", "dev", "lo"], "")?;
-            Ok(measure())
-        });
-        measuring
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
-/// Runs a program to its end.
-pub(crate) fn run(program: &str, arguments: &[&str], input: &str) -> io::Result<()> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let sent = child
-        .stdin
-        .take()
-        .map(|mut stdin| stdin.write_all(input.as_bytes()));
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        return sent.unwrap_or(Ok(()));
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!(
-        "{program} {}: {}",
-        arguments.join(" "),
-        said.trim()
-    )))
-}
+use portolan_benches::run;
 
 #[expect(clippy::disallowed_methods, reason = "what is measured is time itself")]
 pub(crate) fn now() -> Instant {
@@ -63,7 +18,7 @@ pub(crate) fn now() -> Instant {
 
 /// Runs `nft` on a text.
 pub(crate) fn nft(text: &str) -> io::Result<()> {
-    run("nft", &["-f", "-"], text)
+    run("nft", &["-f", "-"], text).map(drop)
 }
 
 /// How long something took, in all and on a processor, of which the kernel so much.
@@ -131,6 +86,7 @@ pub(crate) fn own_address(address: IpAddr) -> io::Result<()> {
         &["addr", "add", &format!("{address}/32"), "dev", "lo"],
         "",
     )
+    .map(drop)
 }
 
 /// From sending a first packet to receiving it: the median and the 99th percentile of so many, each a connection of

@@ -14,7 +14,7 @@ use clap::Parser;
 use kernel::Took;
 use layout::{Chains, Elements, Layout};
 use portolan::net::Protocol;
-use portolan_benches::{Cluster, Family};
+use portolan_benches::{Cluster, Family, Namespace, run};
 
 /// The Service that packets are sent to; its endpoints are addresses of this host.
 const ANSWERING: u32 = 0;
@@ -90,6 +90,14 @@ fn measure(layout: &mut impl Layout, cluster: Cluster, arguments: &Arguments) ->
     })
 }
 
+/// Measures in a network namespace that has a route to everything.
+fn alone(measure: impl FnOnce() -> io::Result<Row> + Send) -> io::Result<Row> {
+    Namespace::new()?.within(|| {
+        run("ip", &["route", "add", "10.0.0.0/8", "dev", "lo"], "")?;
+        measure()
+    })
+}
+
 fn print(name: &str, cluster: Cluster, row: &Row) {
     let Cluster {
         services,
@@ -111,7 +119,7 @@ fn print(name: &str, cluster: Cluster, row: &Row) {
     );
 }
 
-fn run(arguments: &Arguments) -> io::Result<()> {
+fn compare(arguments: &Arguments) -> io::Result<()> {
     println!(
         "{:<20} {:>6}   {:<3} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>7} {:>7}",
         "layout",
@@ -127,18 +135,12 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         "p99 us"
     );
     for &cluster in &arguments.clusters {
-        let ours =
-            kernel::in_namespace(|| measure(&mut Elements::new(cluster), cluster, arguments))??;
+        let ours = alone(|| measure(&mut Elements::new(cluster), cluster, arguments))?;
         print("portolan", cluster, &ours);
-        let alone = || measure(&mut Elements::through_nft(cluster), cluster, arguments);
-        print(
-            "portolan, nft alone",
-            cluster,
-            &kernel::in_namespace(alone)??,
-        );
+        let text = alone(|| measure(&mut Elements::through_nft(cluster), cluster, arguments))?;
+        print("portolan, nft alone", cluster, &text);
         if cluster.services <= arguments.kube_proxy {
-            let theirs = || measure(&mut Chains, cluster, arguments);
-            let theirs = kernel::in_namespace(theirs)??;
+            let theirs = alone(|| measure(&mut Chains, cluster, arguments))?;
             print("kube-proxy's", cluster, &theirs);
             let ratio =
                 |theirs: Took, ours: Took| theirs.cpu.as_secs_f64() / ours.cpu.as_secs_f64();
@@ -154,7 +156,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    match compare(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
