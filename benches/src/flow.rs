@@ -71,6 +71,15 @@ pub(crate) fn frontend(family: Family, number: u32) -> End {
     End::new(frontend_address(family, service), FRONTEND_PORT)
 }
 
+/// The networks of clients, frontends and endpoints.
+#[cfg(feature = "peers")]
+pub(crate) const fn subnets(family: Family) -> [&'static str; 3] {
+    match family {
+        Family::Ipv4 => ["100.64.0.0/10", "10.96.0.0/12", "10.200.0.0/13"],
+        Family::Ipv6 => ["fd64::/16", "fd96::/16", "fd20::/16"],
+    }
+}
+
 /// Somebody who is no frontend.
 pub(crate) fn stranger(family: Family, number: u32) -> End {
     let low = number & 0xf_ffff;

@@ -13,7 +13,7 @@
 //! | `scene` | a dataplane with Services and connections |
 //! | `sender` | packets of those connections, through a worker |
 //! | `floor` | random lines out of a table of the same size |
-//! | `peer` | lookups in maps of other crates (feature `peers`) |
+//! | `peer` | maps of other crates, DPDK's `rte_hash`, this kernel's NAT (feature `peers`) |
 //! | `cluster`, `kube_proxy` | Services as objects, and as a ruleset of kube-proxy's shape |
 //! | `namespace` | network namespaces that go by themselves |
 //! | `row` | one case at one size: rounds, medians |
@@ -38,7 +38,7 @@ pub use frame::{FRAME_STRIDE, Segment, Shape};
 pub use kube_proxy::KubeProxy;
 pub use namespace::{Namespace, run};
 #[cfg(feature = "peers")]
-pub use peer::Peer;
+pub use peer::{kernel, maps::Peer, rte_hash::RteHash};
 pub use row::{Measured, median};
 pub use scene::{Case, Distribution, Family, Scene, Setup, Traffic, idle_service, publish};
 pub use sender::{SEGMENT_PACKETS, Sender};

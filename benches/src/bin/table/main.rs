@@ -3,6 +3,9 @@
 //! `cargo run --release -p portolan-benches --bin table -- --help` says what may be chosen. Tables and floors lie
 //! on huge pages where the kernel gives them.
 
+#[cfg(feature = "peers")]
+mod peers;
+
 use clap::{Parser, ValueEnum};
 use portolan::net::Protocol;
 use portolan_benches::{Case, Distribution, Family, Measured, Setup, Traffic};
@@ -32,10 +35,14 @@ struct Arguments {
     /// How often each connection is chosen
     #[arg(long = "distribution", value_enum, value_delimiter = ',')]
     distributions: Vec<DistributionName>,
-    /// Looks connections up in other crates' maps too, as many as in the table, at each of these sizes
+    /// Looks connections up in other crates' maps and in DPDK's rte_hash too, at each of these sizes
     #[cfg(feature = "peers")]
-    #[arg(long = "peers", value_delimiter = ',', value_parser = count, default_values = ["1M"])]
+    #[arg(long = "peers", value_delimiter = ',', value_parser = count, default_values = ["1k", "100k", "1M"])]
     peers: Vec<u32>,
+    /// Forwards packets of as many connections through this kernel, too, without and with its NAT (as root)
+    #[cfg(feature = "peers")]
+    #[arg(long = "kernel", value_delimiter = ',', value_parser = count, default_values = ["1k", "100k"])]
+    kernel: Vec<u32>,
     /// What packets of established TCP connections do
     #[arg(long, value_enum, default_value = "data")]
     traffic: TrafficName,
@@ -71,7 +78,7 @@ enum FamilyName {
     V6,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ProtocolName {
     Tcp,
     Udp,
@@ -109,6 +116,10 @@ struct Row {
     floor_two_lines_ns: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_per_connection: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarding_ns: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarding_nat_ns: Option<f64>,
     peer: &'static str,
 }
 
@@ -302,7 +313,7 @@ fn main() -> ExitCode {
         rows.push(measure(&choice, &arguments));
     }
     #[cfg(feature = "peers")]
-    compare(&arguments, &mut rows);
+    peers::compare(&arguments, &mut rows);
     match arguments.json.map(|path| write(&path, &rows)) {
         None | Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(error)) => {
@@ -341,43 +352,9 @@ fn measure(choice: &Choice, arguments: &Arguments) -> Row {
         floor_one_line_ns: Some(measured.floor_one_line),
         floor_two_lines_ns: Some(measured.floor_two_lines),
         bytes_per_connection: Some(measured.bytes_per_connection),
+        forwarding_ns: None,
+        forwarding_nat_ns: None,
         peer: "portolan",
-    }
-}
-
-/// Measures bare lookups in other crates' maps.
-#[cfg(feature = "peers")]
-fn compare(arguments: &Arguments, rows: &mut Vec<Row>) {
-    for &connections in &arguments.peers {
-        for &family in or(&arguments.families, FamilyName::value_variants()) {
-            for peer in portolan_benches::Peer::ALL {
-                let lookup = peer.lookup_nanos(
-                    family.family(),
-                    connections,
-                    arguments.rounds.max(1),
-                    arguments.packets.max(1),
-                );
-                println!(
-                    "{:<24}{connections:>12}{:>4}{:>30.1}",
-                    format!("lookup in {}", peer.name()),
-                    name(family),
-                    lookup
-                );
-                rows.push(Row {
-                    case: "lookup".to_owned(),
-                    connections,
-                    family: name(family),
-                    protocol: None,
-                    burst: None,
-                    distribution: name(DistributionName::Uniform),
-                    ns_per_packet: lookup,
-                    floor_one_line_ns: None,
-                    floor_two_lines_ns: None,
-                    bytes_per_connection: None,
-                    peer: peer.name(),
-                });
-            }
-        }
     }
 }
 

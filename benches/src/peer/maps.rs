@@ -128,7 +128,7 @@ fn time<K>(
 }
 
 /// Sixteen bytes, as IPv4's addresses, ports and protocol take.
-fn key_ipv4(number: u32) -> [u32; 4] {
+pub(super) fn key_ipv4(number: u32) -> [u32; 4] {
     [
         0x6440_0000 | number,
         0x0a60_0001 + number % 100,
@@ -138,7 +138,7 @@ fn key_ipv4(number: u32) -> [u32; 4] {
 }
 
 /// Forty bytes.
-fn key_ipv6(number: u32) -> [u64; 5] {
+pub(super) fn key_ipv6(number: u32) -> [u64; 5] {
     let [a, b, ports, protocol] = key_ipv4(number).map(u64::from);
     [0xfd64 << 48, a, 0xfd96 << 48, b, (ports << 16) | protocol]
 }
