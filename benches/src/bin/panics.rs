@@ -29,7 +29,7 @@ const SELDOM: [&str; 6] = [
     "Burst>::ask_beyond",
     "Index::prefetch_beyond",
     // A first packet, or one that is not plain.
-    "Burst::decide",
+    "Burst>::decide_ahead",
     "Table>::search",
     "worker::finish",
     // A packet with parts of its work left to hardware.

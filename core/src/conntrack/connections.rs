@@ -4,7 +4,8 @@
 //! An index entry carries a record number, a direction and fifteen bits of the record's version. All threads
 //! share the table; nothing locks.
 
-use super::record::{Binding, Counted, Record, Stored, join, join16, split};
+use super::binding::Binding;
+use super::record::{Counted, Record, Stored, join, join16, split};
 use super::state::{Memory, Progress, State, Step, Transport, step};
 use super::tcp;
 use super::timeouts::{TimeoutTicks, Timeouts};
@@ -150,7 +151,8 @@ impl<A: Stored> Connections<A> {
         records.saturating_add(Index::memory_bytes(u64::from(capacity).saturating_mul(2)))
     }
 
-    /// A free record, and its cache line and the next one's asked for.
+    /// A free record, and the next one's cache line asked for.
+    #[inline(always)]
     pub(super) fn take_free(&self) -> Option<u32> {
         let (number, next) = self.written.free.take(|number| self.link(number))?;
         if let Some(record) = self.records.get(next as usize) {
@@ -196,6 +198,13 @@ impl<A: Stored> Connections<A> {
     #[must_use]
     pub fn hash(&self, tuple: &Tuple<A>) -> u64 {
         hash(&self.key, tuple)
+    }
+
+    /// The hash under which a connection is found in `direction`.
+    #[inline(always)]
+    pub(super) fn hash_of(&self, binding: &Binding<A>, direction: Direction) -> u64 {
+        let (addresses, ports) = binding.words(direction);
+        A::hash_words(&self.key, addresses, ports, binding.protocol())
     }
 
     /// Asks for the cache line that [`Connections::candidate`] reads.
@@ -360,8 +369,7 @@ impl<A: Stored> Connections<A> {
     /// tuple of an answer to the quoted packet; of others always.
     #[must_use]
     pub fn quotes_sent(&self, hit: &Hit<'_, A>, sequence: u32) -> bool {
-        let (Protocol::Tcp, Life::Live(bits)) = (hit.binding.original.protocol, hit.header.life())
-        else {
+        let (Protocol::Tcp, Life::Live(bits)) = (hit.binding.protocol(), hit.header.life()) else {
             return true;
         };
         let (_, Memory { seen, .. }) = hit.record.memory();
@@ -389,17 +397,20 @@ impl<A: Stored> Connections<A> {
     }
 
     /// Counts a connection whose state changes; `None`: not live.
+    #[inline(always)]
     pub(super) fn count(&self, binding: &Binding<A>, before: Option<State>, after: Option<State>) {
-        if binding.counted {
+        if binding.counted() {
             let counted = Counted {
-                endpoint: binding.endpoint,
-                generation: binding.endpoint_generation,
-                protocol: binding.original.protocol,
+                endpoint: binding.endpoint(),
+                generation: binding.endpoint_generation(),
+                protocol: binding.protocol(),
             };
             self.recount(&counted, before, after);
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn recount(&self, counted: &Counted, before: Option<State>, after: Option<State>) {
         let load = |state: Option<State>| match state {
             Some(state) if state.is_active(counted.protocol) => (1, 0),
@@ -434,8 +445,7 @@ impl<A: Stored> Connections<A> {
     pub(super) fn withdraw(&self, number: u32, header: Header, binding: &Binding<A>) {
         for direction in [Direction::Original, Direction::Reply] {
             if let Some(entry) = entry(number, header.version(), direction) {
-                self.index
-                    .remove(self.hash(&binding.tuple(direction)), entry);
+                self.index.remove(self.hash_of(binding, direction), entry);
             }
         }
         self.give(number);
@@ -543,11 +553,11 @@ impl<A: Stored> Connections<A> {
                 .checked_sub(now)
                 .filter(|ticks| *ticks > 0)?;
             Some(Connection {
-                original: hit.binding.original.to_ip(),
-                reply: hit.binding.reply.to_ip(),
+                original: hit.binding.tuple(Direction::Original).to_ip(),
+                reply: hit.binding.tuple(Direction::Reply).to_ip(),
                 state: State::from_bits(bits),
                 remaining_seconds: remaining.div_ceil(TICKS_PER_SECOND),
-                masquerade: hit.binding.masquerade,
+                masquerade: hit.binding.masquerade(),
             })
         })
     }
@@ -562,7 +572,7 @@ fn eviction_class<A: Stored>(hit: &Hit<'_, A>, now: u32) -> Option<u8> {
         return None;
     };
     let state = State::from_bits(bits);
-    match hit.binding.original.protocol {
+    match hit.binding.protocol() {
         Protocol::Tcp | Protocol::Sctp => (!state.assured()).then_some(1),
         Protocol::Udp => (!state.seen_reply()).then_some(2),
     }

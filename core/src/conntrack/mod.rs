@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `connections` | the table of one family: find, open, expire, evict |
+//! | `binding` | what a connection ties together |
 //! | `quick` | the common packet's way, on the record's words |
 //! | `record` | one connection's cache line (two for IPv6) |
 //! | `state` | what a packet does to a connection: TCP, UDP and SCTP as netfilter sees them |
@@ -10,6 +11,7 @@
 //! | `endpoints` | what connections must know of an endpoint that may be gone |
 //! | `fragments` | where the later fragments of a datagram go |
 
+mod binding;
 mod connections;
 mod endpoints;
 mod fragments;
@@ -22,11 +24,12 @@ mod tcp;
 mod timeouts;
 mod udp;
 
+pub use binding::{Binding, Target};
 pub use connections::{Connection, Connections, Hit};
 pub use endpoints::{EndpointLife, Endpoints};
 pub use fragments::{Followed, FragmentKey, Fragments};
 pub use open::{OpenError, Opening, SourcePorts};
 pub use quick::Quick;
-pub use record::{Binding, Stored};
+pub use record::Stored;
 pub use state::{Progress, State, Step, Transport};
 pub use timeouts::{SctpTimeouts, TcpTimeouts, Timeouts};

@@ -1,23 +1,19 @@
 //! Opening a connection: both directions at once, or not at all.
 //!
-//! The reply's slot is placed first, because it may have to choose another source port; then the original's;
+//! The answer's slot is placed first, because it may have to choose another source port; then the original's;
 //! then the record becomes live by one swap, and with it both directions. Of two threads that open the same
-//! tuple, the later finds the earlier's slot. If that record is live, it is used; if it is still being
+//! tuple, at least one finds the other's slot. If that record is live, it is used; if it is still being
 //! opened, it is stopped (its life is swapped to free, which its opener notices when it wants to make it
-//! live, and starts again). So there never are two, and nobody waits.
+//! live). So there never are two, and nobody waits: whoever was overtaken looks again.
 
+use super::binding::{Binding, Target};
 use super::connections::{Connections, Hit, entry};
-use super::record::join;
-use super::record::{Binding, Stored};
-use super::state::{Progress, Transport, open};
-use crate::net::{Direction, EndpointId, Tuple};
-use crate::packet::Delta;
+use super::record::{Record, Stored, join};
+use super::state::{Progress, State, Transport, open};
+use crate::net::{Direction, Tuple};
 use crate::sync::{Header, Life};
 use crate::table::{Entry, InsertError, Sameness};
 use core::ops::RangeInclusive;
-
-/// Tries before a packet that loses every race is dropped.
-const MAX_RACES: u32 = 8;
 
 /// Source ports that may be given to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,36 +94,24 @@ const fn gcd(mut a: u32, mut b: u32) -> u32 {
 
 /// What is to be opened.
 #[derive(Debug, Clone, Copy)]
-pub struct Opening<A> {
-    /// The first packet's tuple.
-    pub original: Tuple<A>,
-    /// Its hash ([`Connections::hash`]).
-    pub hash: u64,
-    /// The endpoint's address and port.
-    pub endpoint_address: A,
-    /// The endpoint's port.
-    pub endpoint_port: u16,
-    /// The endpoint.
-    pub endpoint: EndpointId,
-    /// Its generation.
-    pub endpoint_generation: u16,
-    /// Is it on this node?
-    pub local_endpoint: bool,
-    /// Is it to be one of the endpoint's load?
-    pub counted: bool,
-    /// May a TCP segment that is no SYN open it?
-    pub pick_up: bool,
-    /// `Some(address)`: the source becomes this address, with a source port out of `ports`.
-    pub masquerade: Option<A>,
+pub struct Opening<A: Stored> {
+    /// What is tied together if the source port that is tried first is to be had.
+    binding: Binding<A>,
+    /// The hash of the first packet's tuple.
+    hash: u64,
+    /// The hash of its answer's.
+    answer: u64,
     /// Ports for masquerading, and for flows whose own port is taken.
-    pub ports: SourcePorts,
+    ports: SourcePorts,
     /// Chooses among them.
-    pub random: u64,
+    random: u64,
 }
 
 /// Why no connection was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenError {
+    /// Another thread is opening, or has opened, a connection of this tuple: it is to be looked for.
+    Overtaken,
     /// The packet opens none (`NoConnection`).
     NotAnOpening,
     /// The table is full of connections that must not be evicted.
@@ -140,202 +124,147 @@ pub enum OpenError {
 const TRIES_WHEN_EXHAUSTED: usize = 64;
 
 impl<A: Stored> Connections<A> {
-    /// Opens a connection for a first packet. `usable` says whether a source port may be given out.
+    /// Opens a connection for a first packet, which `pick_up` may be a TCP segment other than a SYN. `usable` says
+    /// whether a source port may be given out.
     ///
-    /// Returns the connection, found in the original direction, and its reply's hash if it is new: another worker may
-    /// have opened the same one meanwhile.
+    /// Returns the connection, found in the original direction, and its answer's hash.
     ///
     /// # Errors
     /// [`OpenError`]; nothing has changed then.
+    #[inline(always)]
     pub fn open(
         &self,
         opening: &Opening<A>,
         transport: &Transport,
+        pick_up: bool,
         now: u32,
         usable: impl Fn(u16) -> bool,
-    ) -> Result<(Hit<'_, A>, Option<u64>), OpenError> {
-        debug_assert_eq!(opening.hash, self.hash(&opening.original));
+    ) -> Result<(Hit<'_, A>, u64), OpenError> {
         let progress =
-            open(transport, opening.pick_up, now, &self.timeouts).ok_or(OpenError::NotAnOpening)?;
-        for _ in 0..MAX_RACES {
-            let number = self.take(now).ok_or(OpenError::TableFull)?;
-            match self.attempt(number, opening, &progress, now, &usable) {
-                Ok(Some((hit, reply_hash))) => return Ok((hit, Some(reply_hash))),
-                Ok(None) => {
-                    if let Some(hit) = self.find(&opening.original, opening.hash, now) {
-                        return Ok((hit, None));
-                    }
-                }
-                Err(error) => return Err(error),
-            }
+            open(transport, pick_up, now, &self.timeouts).ok_or(OpenError::NotAnOpening)?;
+        let Some(draft) = self.draft(&progress, now) else {
+            return Err(OpenError::TableFull);
+        };
+        let (mut binding, mut answer) = (&opening.binding, opening.answer);
+        let elsewhere;
+        // Free but seldom not, and placing it finds out.
+        if (binding.masquerade() && !usable(binding.source_port()))
+            || !self.place_with(draft, binding, answer)?
+        {
+            elsewhere = self.place_elsewhere(draft, opening, &usable)?;
+            binding = &elsewhere;
+            answer = self.hash_of(binding, Direction::Reply);
         }
-        Err(OpenError::TableFull)
+        let (reply, original) = (
+            (Direction::Reply, answer),
+            (Direction::Original, opening.hash),
+        );
+        if let Err(error) = self.place(draft, binding, original) {
+            self.abandon(draft, &[reply]);
+            return Err(match error {
+                InsertError::Duplicate(_) => OpenError::Overtaken,
+                InsertError::Full => OpenError::TableFull,
+            });
+        }
+        let state = Some(progress.state);
+        // Before anyone can end it.
+        self.count(binding, None, state);
+        let Some(hit) = draft.live(progress.state, binding) else {
+            self.count(binding, state, None);
+            self.abandon(draft, &[reply, original]);
+            return Err(OpenError::Overtaken);
+        };
+        Ok((hit, answer))
     }
 
-    /// Asks for the cache line where the reply will most likely be placed.
+    /// Asks for the cache line where the answer will most likely be placed.
     #[inline]
-    pub fn ask_for_reply(&self, opening: &Opening<A>) {
-        self.prefetch(self.hash(&opening.forward(opening.first_port()).reverse()));
+    pub fn ask_for_answer(&self, opening: &Opening<A>) {
+        self.prefetch(opening.answer);
     }
 
-    fn take(&self, now: u32) -> Option<u32> {
+    /// A free record, claimed.
+    #[inline(always)]
+    fn draft(&self, progress: &Progress, now: u32) -> Option<Draft<'_, A>> {
+        let number = self.take_free().or_else(|| self.take_from_others(now))?;
+        let record = self.records.get(number as usize)?;
+        let deadline = now.saturating_add(progress.timeout);
+        Some(Draft {
+            record,
+            number,
+            header: Header::claim(&record.header, deadline),
+            windows: progress.windows.unwrap_or(0),
+            seen: progress.seen.unwrap_or([0, 0]),
+            now,
+        })
+    }
+
+    /// A free record, made free.
+    #[cold]
+    #[inline(never)]
+    fn take_from_others(&self, now: u32) -> Option<u32> {
         // A record freed by one thread may be taken by another, hence a few tries.
         for _ in 0..4 {
-            if let Some(number) = self.take_free() {
-                return Some(number);
-            }
             if !self.make_room(now) {
                 return None;
+            }
+            if let Some(number) = self.take_free() {
+                return Some(number);
             }
         }
         None
     }
 
-    /// One try to open with record `number`, which is free again unless a connection is returned, and its reply's
-    /// hash. `None`: another thread is opening, or has opened, the same tuple.
+    /// Writes the record and places its answer's tuple; `false` if another connection has it.
     #[inline(always)]
-    fn attempt(
+    fn place_with(
         &self,
-        number: u32,
-        opening: &Opening<A>,
-        progress: &Progress,
-        now: u32,
-        usable: &impl Fn(u16) -> bool,
-    ) -> Result<Option<(Hit<'_, A>, u64)>, OpenError> {
-        let record = self
-            .records
-            .get(number as usize)
-            .ok_or(OpenError::TableFull)?;
-        let deadline = now.saturating_add(progress.timeout);
-        let header = Header::claim(&record.header, deadline);
-        let placed = self.place_reply(number, header, opening, progress, now, usable);
-        let (binding, reply_hash) = match placed {
-            Ok(placed) => placed,
-            Err(error) => {
-                self.abandon(number, header, &[]);
-                return Err(error);
-            }
-        };
-        let reply = (Direction::Reply, reply_hash);
-        let original = (Direction::Original, opening.hash);
-        match self.place(number, header, original, &binding.original, now) {
-            Ok(()) => {}
-            Err(InsertError::Duplicate(_)) => {
-                self.abandon(number, header, &[reply]);
-                return Ok(None);
-            }
+        draft: Draft<'_, A>,
+        binding: &Binding<A>,
+        answer: u64,
+    ) -> Result<bool, OpenError> {
+        draft.record.write(binding, draft.windows, draft.seen);
+        match self.place(draft, binding, (Direction::Reply, answer)) {
+            Ok(()) => Ok(true),
+            Err(InsertError::Duplicate(_)) => Ok(false),
             Err(InsertError::Full) => {
-                self.abandon(number, header, &[reply]);
-                return Err(OpenError::TableFull);
-            }
-        }
-        let life = Life::Live(progress.state.bits());
-        // Before anyone can end it.
-        self.count(&binding, None, Some(progress.state));
-        match header.advance(&record.header, life, deadline) {
-            Ok(header) => {
-                let hit = Hit {
-                    record,
-                    number,
-                    header,
-                    direction: Direction::Original,
-                    binding,
-                };
-                Ok(Some((hit, reply_hash)))
-            }
-            Err(_) => {
-                self.count(&binding, Some(progress.state), None);
-                self.abandon(number, header, &[reply, original]);
-                Ok(None)
+                self.abandon(draft, &[]);
+                Err(OpenError::TableFull)
             }
         }
     }
 
-    /// Writes the record and claims its reply tuple, with the first source port that is free; gives the
-    /// tuple's hash too.
-    #[inline(always)]
-    fn place_reply(
-        &self,
-        number: u32,
-        header: Header,
-        opening: &Opening<A>,
-        progress: &Progress,
-        now: u32,
-        usable: &impl Fn(u16) -> bool,
-    ) -> Result<(Binding<A>, u64), OpenError> {
-        let first = opening.first_port();
-        let own = opening.masquerade.is_none();
-        if own || usable(first) {
-            // Free but seldom not, and placing it finds out.
-            let (binding, hash) = self.binding(opening, first);
-            if self.place_with(number, header, (&binding, hash), progress, now)? {
-                return Ok((binding, hash));
-            }
-        }
-        self.place_elsewhere(number, header, opening, progress, now, usable)
-    }
-
-    /// The same when the first port is not to be had.
+    /// The same when the first port is not to be had, with the first that is.
     #[cold]
     #[inline(never)]
     fn place_elsewhere(
         &self,
-        number: u32,
-        header: Header,
+        draft: Draft<'_, A>,
         opening: &Opening<A>,
-        progress: &Progress,
-        now: u32,
         usable: &impl Fn(u16) -> bool,
-    ) -> Result<(Binding<A>, u64), OpenError> {
-        let exhausted = join(opening.endpoint.0.wrapping_add(1), now);
+    ) -> Result<Binding<A>, OpenError> {
+        let first = &opening.binding;
+        let exhausted = join(first.endpoint().0.wrapping_add(1), draft.now);
         let tries = if self.written.exhausted.read() == exhausted {
             TRIES_WHEN_EXHAUSTED
         } else {
             usize::MAX
         };
         // Of a masqueraded connection the first was tried.
-        let tried = usize::from(opening.masquerade.is_some());
+        let tried = usize::from(first.masquerade());
         let ports = opening.ports.permutation(opening.random).skip(tried);
         for port in ports.filter(|port| usable(*port)).take(tries) {
-            let (binding, hash) = self.binding(opening, port);
-            if !self.is_taken(&binding.reply, hash, now)
-                && self.place_with(number, header, (&binding, hash), progress, now)?
+            let binding = first.with_source_port(port);
+            let answer = self.hash_of(&binding, Direction::Reply);
+            if !self.is_taken(&binding.tuple(Direction::Reply), answer, draft.now)
+                && self.place_with(draft, &binding, answer)?
             {
-                return Ok((binding, hash));
+                return Ok(binding);
             }
         }
         self.written.exhausted.write(exhausted);
+        self.abandon(draft, &[]);
         Err(OpenError::NoSourcePort)
-    }
-
-    /// What the connection ties together with a source port, and its reply's hash.
-    #[inline(always)]
-    fn binding(&self, opening: &Opening<A>, port: u16) -> (Binding<A>, u64) {
-        let binding = opening.binding(port);
-        let hash = self.hash(&binding.reply);
-        (binding, hash)
-    }
-
-    /// Writes the record and claims its reply tuple; `false` if another connection has it.
-    #[inline(always)]
-    fn place_with(
-        &self,
-        number: u32,
-        header: Header,
-        (binding, hash): (&Binding<A>, u64),
-        progress: &Progress,
-        now: u32,
-    ) -> Result<bool, OpenError> {
-        let record = self.records.get(number as usize);
-        let record = record.ok_or(OpenError::TableFull)?;
-        let seen = progress.seen.unwrap_or([0, 0]);
-        record.write(binding, progress.windows.unwrap_or(0), seen);
-        let reply = (Direction::Reply, hash);
-        match self.place(number, header, reply, &binding.reply, now) {
-            Ok(()) => Ok(true),
-            Err(InsertError::Duplicate(_)) => Ok(false),
-            Err(InsertError::Full) => Err(OpenError::TableFull),
-        }
     }
 
     fn is_taken(&self, tuple: &Tuple<A>, hash: u64, now: u32) -> bool {
@@ -343,20 +272,28 @@ impl<A: Stored> Connections<A> {
         self.index.find(hash, taken).is_some()
     }
 
+    #[inline(always)]
     fn place(
         &self,
-        number: u32,
-        header: Header,
+        draft: Draft<'_, A>,
+        binding: &Binding<A>,
         (direction, hash): (Direction, u64),
-        tuple: &Tuple<A>,
-        now: u32,
     ) -> Result<(), InsertError> {
+        let Draft {
+            number,
+            header,
+            now,
+            ..
+        } = draft;
         let own = entry(number, header.version(), direction).ok_or(InsertError::Full)?;
-        self.index
-            .insert(hash, own, |found| self.sameness(found, tuple, now))
+        self.index.insert(hash, own, |found| {
+            self.sameness(found, &binding.tuple(direction), now)
+        })
     }
 
     /// Does a live connection have this tuple? One that expired is cleared away, one being opened is stopped.
+    #[cold]
+    #[inline(never)]
     fn sameness(&self, found: Entry, tuple: &Tuple<A>, now: u32) -> Sameness {
         let Some(hit) = self.resolve(found) else {
             return Sameness::Different;
@@ -385,11 +322,17 @@ impl<A: Stored> Connections<A> {
     }
 
     /// Gives a record back that did not become live.
-    fn abandon(&self, number: u32, header: Header, placed: &[(Direction, u64)]) {
-        if let Some(record) = self.records.get(number as usize) {
-            // If another thread stopped it, it is free already.
-            let _ = header.advance(&record.header, Life::Free, 0);
-        }
+    #[cold]
+    #[inline(never)]
+    fn abandon(&self, draft: Draft<'_, A>, placed: &[(Direction, u64)]) {
+        let Draft {
+            record,
+            number,
+            header,
+            ..
+        } = draft;
+        // If another thread stopped it, it is free already.
+        let _ = header.advance(&record.header, Life::Free, 0);
         for (direction, hash) in placed {
             if let Some(entry) = entry(number, header.version(), *direction) {
                 self.index.remove(*hash, entry);
@@ -399,41 +342,87 @@ impl<A: Stored> Connections<A> {
     }
 }
 
+/// A record of nobody else's, on its way to be a connection's.
+#[derive(Debug, Clone, Copy)]
+struct Draft<'table, A: Stored> {
+    record: &'table Record<A>,
+    number: u32,
+    header: Header,
+    /// What the state machine remembers of the first packet.
+    windows: u32,
+    seen: [u64; 2],
+    now: u32,
+}
+
+impl<'table, A: Stored> Draft<'table, A> {
+    /// Makes it a connection. `None`: another thread has stopped it.
+    #[inline(always)]
+    fn live(self, state: State, binding: &Binding<A>) -> Option<Hit<'table, A>> {
+        let Self {
+            record,
+            number,
+            header,
+            ..
+        } = self;
+        let life = Life::Live(state.bits());
+        let live = header.advance(&record.header, life, header.deadline());
+        Some(Hit {
+            record,
+            number,
+            header: live.ok()?,
+            direction: Direction::Original,
+            binding: *binding,
+        })
+    }
+}
+
 impl<A: Stored> Opening<A> {
-    /// The source port that is tried first: the client's own, as netfilter does where nothing demands another.
-    fn first_port(&self) -> u16 {
-        let own = self.original.source_port;
-        match self.masquerade {
-            Some(_) => self.ports.permutation(self.random).next().unwrap_or(own),
-            None => own,
+    /// Of a connection to `target`, whose first packet has the tuple `original`, of this hash in `connections`. With
+    /// `masquerade` the source becomes this address, with a port out of `ports` that `random` chooses; otherwise it
+    /// stays as it is, unless the answer's tuple is another connection's, which takes another port.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(
+        connections: &Connections<A>,
+        (original, hash): (&Tuple<A>, u64),
+        target: &Target<A>,
+        masquerade: Option<A>,
+        (ports, random): (SourcePorts, u64),
+    ) -> Self {
+        debug_assert_eq!(hash, connections.hash(original));
+        let own = original.source_port;
+        let source = match masquerade {
+            Some(address) => (address, ports.permutation(random).next().unwrap_or(own)),
+            // The client's own, as netfilter does where nothing demands another.
+            None => (original.source, own),
+        };
+        let binding = Binding::new(original, target, source, masquerade.is_some());
+        let (addresses, ports_of_answer) = binding.words(Direction::Reply);
+        Self {
+            binding,
+            hash,
+            answer: A::hash_words(
+                &connections.key,
+                addresses,
+                ports_of_answer,
+                original.protocol,
+            ),
+            ports,
+            random,
         }
     }
 
-    /// The first packet as the endpoint is to see it, if its source port becomes `port`.
-    fn forward(&self, port: u16) -> Tuple<A> {
-        Tuple {
-            source: self.masquerade.unwrap_or(self.original.source),
-            destination: self.endpoint_address,
-            source_port: port,
-            destination_port: self.endpoint_port,
-            protocol: self.original.protocol,
-        }
+    /// The hash of the first packet's tuple.
+    #[inline]
+    #[must_use]
+    pub const fn hash(&self) -> u64 {
+        self.hash
     }
 
-    /// What the connection ties together then.
-    fn binding(&self, port: u16) -> Binding<A> {
-        let (original, forward) = (self.original, self.forward(port));
-        let addresses = Delta::of_addresses(&original, &forward);
-        Binding {
-            original,
-            reply: forward.reverse(),
-            endpoint: self.endpoint,
-            endpoint_generation: self.endpoint_generation,
-            masquerade: self.masquerade.is_some(),
-            local_endpoint: self.local_endpoint,
-            counted: self.counted,
-            network: addresses,
-            transport: addresses.plus(Delta::of_ports(&original, &forward)),
-        }
+    /// What is tied together if the source port that is tried first is to be had.
+    #[inline]
+    #[must_use]
+    pub const fn binding(&self) -> &Binding<A> {
+        &self.binding
     }
 }

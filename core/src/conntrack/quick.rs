@@ -5,8 +5,9 @@
 //! that direction, so that one comparison finds the tuple, and the other pair, turned round, is what the packet
 //! becomes. A direction is a number, and chooses by address or shift, not by branch.
 
+use super::binding::binding_flags;
 use super::connections::{Connections, REFRESH_TICKS, decode};
-use super::record::{Record, Stored, binding_flags, join, split};
+use super::record::{Record, Stored, join, split};
 use super::state::State;
 use super::tcp::{self, Side};
 use super::udp;

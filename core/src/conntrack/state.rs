@@ -173,6 +173,7 @@ pub(super) fn step(
 
 /// The state, timeout and memory with which a first packet opens a connection; `None` if it opens none. May a TCP
 /// connection be picked up in its middle?
+#[inline(always)]
 pub(super) fn open(
     transport: &Transport,
     pick_up: bool,

@@ -128,6 +128,7 @@ pub(super) const fn picks_up(segment: &TcpSegment) -> bool {
 }
 
 /// How a SYN opens a connection; `None` for any other segment.
+#[inline(always)]
 pub(super) fn open(segment: &TcpSegment, timeouts: &TimeoutTicks) -> Option<Progress> {
     if !opens(segment) {
         return None;

@@ -4,7 +4,7 @@
 
 use super::path::{Burst, Subject, transport};
 use super::shared::Tracked;
-use crate::conntrack::{EndpointLife, Opening};
+use crate::conntrack::{EndpointLife, Opening, Target};
 use crate::net::{Direction, Family, Protocol};
 use crate::packet::{PlainHeaders, tcp_flags};
 use crate::table::Home;
@@ -79,25 +79,24 @@ impl Burst<'_> {
         if rival.direction != Direction::Reply {
             return None;
         }
-        let (endpoint, generation) = (rival.binding.endpoint, rival.binding.endpoint_generation);
+        let (endpoint, generation) = (
+            rival.binding.endpoint(),
+            rival.binding.endpoint_generation(),
+        );
         let serving = match self.shared.endpoints.life(endpoint, generation) {
             EndpointLife::Serving(tag) => Some(tag),
             EndpointLife::Ended => None,
         };
-        let opening = Opening {
-            original,
-            hash: subject.hash,
-            endpoint_address: original.destination,
-            endpoint_port: original.destination_port,
+        let target = Target {
+            address: original.destination,
+            port: original.destination_port,
             endpoint,
-            endpoint_generation: generation,
-            local_endpoint: rival.binding.local_endpoint,
+            generation,
+            local: rival.binding.local_endpoint(),
             counted: false,
-            pick_up: false,
-            masquerade: None,
-            ports: self.shared.masquerade_ports,
-            random: next_seed(self.random),
         };
+        let ports = (self.shared.masquerade_ports, next_seed(self.random));
+        let opening = Opening::new(connections, (&original, subject.hash), &target, None, ports);
         Some((opening, serving))
     }
 }

@@ -2,10 +2,10 @@
 //! its way is a type parameter that compiles to nothing for packets.
 
 use super::shared::{Shared, Tracked};
-use crate::conntrack::EndpointLife;
+use crate::conntrack::{EndpointLife, Opening, Target};
 use crate::net::{Arrival, DropReason, EndpointId, ServiceId, Tuple};
 use crate::packet::Headers;
-use crate::service::{Draw, FrontendRef, Lookup, Selection, SourceClass, Table};
+use crate::service::{Draw, FrontendEntry, FrontendRef, Lookup, Selection, SourceClass, Table};
 
 /// Something that a decision found on its way.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +33,7 @@ impl Tracer for () {
 
 /// What is to become of a first packet.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Decision<A> {
+pub(super) enum Decision<A: Tracked> {
     /// Not ours.
     Pass,
     /// ICMP port unreachable, on behalf of a ServicePort if there is one.
@@ -46,6 +46,8 @@ pub(super) enum Decision<A> {
 #[derive(Debug)]
 pub(super) struct First<'packet, A> {
     pub(super) headers: &'packet Headers<A>,
+    /// The hash under which its connection would be found.
+    pub(super) hash: u64,
     /// By what it entered.
     pub(super) arrival: Arrival,
     /// Ticks.
@@ -56,22 +58,12 @@ pub(super) struct First<'packet, A> {
 
 /// An endpoint chosen for a new connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Choice<A> {
+pub(super) struct Choice<A: Tracked> {
     pub(super) service: ServiceId,
-    pub(super) endpoint: EndpointId,
-    pub(super) generation: u16,
-    pub(super) address: A,
-    pub(super) port: u16,
     pub(super) tag: u64,
-    pub(super) local: bool,
-    /// The connection is to be one of the endpoint's load.
-    pub(super) counted: bool,
-    /// `Some`: the source becomes this address.
-    pub(super) masquerade: Option<A>,
     /// Seconds for which the client is to keep the endpoint.
     pub(super) affinity_seconds: Option<u32>,
-    /// Chooses among source ports.
-    pub(super) random: u64,
+    pub(super) opening: Opening<A>,
 }
 
 /// What a first packet's destination is.
@@ -84,6 +76,7 @@ pub(super) fn destination<A: Tracked>(table: &Table, tuple: &Tuple<A>) -> Lookup
 
 /// Decides where the connection of a first packet goes, whose destination was found to be `found`. Changes nothing but
 /// whose turn it is, and not even that for a tracer that peeks; same arguments and same turn, same answer.
+#[inline(always)]
 pub(super) fn decide<A: Tracked, T: Tracer>(
     table: &Table,
     shared: &Shared,
@@ -120,8 +113,9 @@ fn choose<A: Tracked, T: Tracer>(
     }
     let class = table.classify(tuple.source, first.arrival);
     tracer.note(Note::Class(class));
-    let affinity_seconds = table.affinity(service);
-    let kept = affinity_seconds.and_then(|_| kept(shared, service, tuple, now));
+    let kept = entry
+        .affinity_seconds()
+        .and_then(|_| kept(shared, service, tuple, now));
     if let Some(endpoint) = kept {
         tracer.note(Note::Kept(endpoint));
     }
@@ -140,6 +134,21 @@ fn choose<A: Tracked, T: Tracer>(
             return Decision::Drop(DropReason::NoLocalEndpoint, Some(service));
         }
     };
+    let chosen = (endpoint, by_rule);
+    open_to(table, shared, first, entry, chosen, tracer)
+}
+
+/// What is opened to the endpoint that was chosen, masqueraded if the rule says so.
+#[inline(always)]
+fn open_to<A: Tracked, T: Tracer>(
+    table: &Table,
+    shared: &Shared,
+    first: &First<'_, A>,
+    frontend: &FrontendEntry,
+    (endpoint, by_rule): (EndpointId, bool),
+    tracer: &mut T,
+) -> Decision<A> {
+    let (tuple, service) = (&first.headers.tuple, frontend.service());
     // Before the entry is read: an endpoint that ends meanwhile has another generation afterwards.
     let generation = shared.endpoints.generation(endpoint);
     let Some(chosen) = table.endpoint(endpoint) else {
@@ -155,18 +164,25 @@ fn choose<A: Tracked, T: Tracer>(
     if masquerade == Some(None) {
         return Decision::Drop(DropReason::NoSourcePort, Some(service));
     }
-    Decision::Open(Choice {
-        service,
-        endpoint,
-        generation,
+    let target = Target {
         address,
         port: chosen.port(),
-        tag: chosen.tag(),
+        endpoint,
+        generation,
         local: chosen.is_local(),
-        counted: entry.counts_connections(),
-        masquerade: masquerade.flatten(),
-        affinity_seconds,
-        random,
+        counted: frontend.counts_connections(),
+    };
+    Decision::Open(Choice {
+        service,
+        tag: chosen.tag(),
+        affinity_seconds: frontend.affinity_seconds(),
+        opening: Opening::new(
+            A::connections(shared),
+            (tuple, first.hash),
+            &target,
+            masquerade.flatten(),
+            (shared.masquerade_ports, first.random),
+        ),
     })
 }
 

@@ -160,11 +160,11 @@ fn headed<A: Tracked>(asked: &Asked<'_>, headers: &Headers<A>) -> Explanation {
     let hit = connections.find(&tuple, hash, now).filter(|hit| {
         let life = shared
             .endpoints
-            .life(hit.binding.endpoint, hit.binding.endpoint_generation);
+            .life(hit.binding.endpoint(), hit.binding.endpoint_generation());
         life != EndpointLife::Ended || !cut_with_endpoint(tuple.protocol)
     });
     if let Some(hit) = hit {
-        let reply = hit.binding.reply;
+        let reply = hit.binding.tuple(Direction::Reply);
         return Explanation {
             verdict: Verdict::Forward,
             connection: Some(hit.direction),
@@ -179,6 +179,7 @@ fn headed<A: Tracked>(asked: &Asked<'_>, headers: &Headers<A>) -> Explanation {
     let mut notes = Notes::default();
     let first = First {
         headers,
+        hash,
         arrival,
         now,
         random: table.hash(tuple.source, tuple.source_port, tuple.protocol),
@@ -228,20 +229,19 @@ fn describe<A: Tracked>(
         }
         Decision::Open(choice) => {
             explanation.verdict = Verdict::Forward;
-            explanation.endpoint = Some(SocketAddr::new(choice.address.into(), choice.port));
-            explanation.masquerade = choice.masquerade.map(|_| {
-                if notes.hairpin {
-                    MasqueradeCause::Hairpin
-                } else {
-                    MasqueradeCause::Rule
-                }
-            });
+            let binding = choice.opening.binding();
             let translated = Tuple {
-                source: choice.masquerade.unwrap_or(tuple.source),
-                destination: choice.address,
-                destination_port: choice.port,
-                ..*tuple
+                // What it will be is not known: others may have taken it.
+                source_port: tuple.source_port,
+                ..binding.translated(Direction::Original)
             };
+            let (address, port) = (translated.destination, translated.destination_port);
+            explanation.endpoint = Some(SocketAddr::new(address.into(), port));
+            explanation.masquerade = binding.masquerade().then_some(if notes.hairpin {
+                MasqueradeCause::Hairpin
+            } else {
+                MasqueradeCause::Rule
+            });
             explanation.translated = Some(translated.to_ip());
         }
     }

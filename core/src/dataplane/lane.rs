@@ -135,17 +135,21 @@ impl Burst<'_> {
 
     #[inline(always)]
     fn decide_lane<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<Stranger> {
-        lane.decision = match destination(self.table, &lane.headers.headers().tuple) {
+        match destination(self.table, &lane.headers.headers().tuple) {
             Lookup::None => return Some(self.stranger(&lane.headers, lane.hash)),
             // What a choice rests on may change by what is opened until the packet's turn comes, or lies in its
             // descriptor.
-            Lookup::Frontend(frontend) if !self.table.chooses_blindly(frontend) => None,
+            Lookup::Frontend(frontend) if !self.table.chooses_blindly(frontend) => {}
             found @ (Lookup::Frontend(_) | Lookup::Rejected | Lookup::Unallocated) => {
-                // Only here in memory: most packets that are not ours need none of it.
-                let headers = lane.headers.headers();
-                Some(self.decide(&headers, lane.hash, Arrival::Elsewhere, found))
+                self.decide_ahead(lane, found);
             }
-        };
+        }
         None
+    }
+
+    #[inline(never)]
+    fn decide_ahead<A: Tracked>(&mut self, lane: &mut PlainLane<A>, found: Lookup) {
+        let headers = lane.headers.headers();
+        lane.decision = Some(self.decide(&headers, lane.hash, Arrival::Elsewhere, found));
     }
 }

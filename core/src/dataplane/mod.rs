@@ -12,6 +12,7 @@
 //! | `allowance` | how many connections a worker may still open |
 //! | `outcome` | what becomes of a packet, before its descriptor says so |
 //! | `path` | one packet: known connection, new connection, ICMP error, fragment |
+//! | `connect` | a new connection: opened and accounted for, and the common one's packet translated |
 //! | `decide` | where a new connection goes; shared with `explain` |
 //! | `explain` | why a packet would go where it would go |
 //! | `stats` | counts |
@@ -20,6 +21,7 @@
 mod allowance;
 mod beside;
 mod config;
+mod connect;
 mod decide;
 mod descriptor;
 mod endpoint_counters;

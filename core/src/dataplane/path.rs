@@ -7,24 +7,22 @@ use super::endpoint_counters::EndpointCounters;
 use super::opened::Opened;
 use super::outcome::Outcome;
 use super::shared::{Shared, Tracked, cut_with_endpoint};
-use super::stats::{
-    AFFINITY_FULL, COUNTERS, ENDED_BYTES, ENDED_PACKETS, ServiceEvent, opened_index,
-};
+use super::stats::{COUNTERS, ENDED_BYTES, ENDED_PACKETS, ServiceEvent};
 use super::{EndedTcp, MidStream};
 use crate::conntrack::{
     EndpointLife, Followed, FragmentKey, Hit, OpenError, Opening, Step, Transport,
 };
-use crate::net::{Arrival, Direction, DropReason, Protocol, ServiceId, TICKS_PER_SECOND, Tuple};
+use crate::net::{Arrival, Direction, DropReason, Protocol, ServiceId, Tuple};
 use crate::packet::{
     ErrorRewrite, Headers, Kind, Offload, Rewrite, SctpChunk, TcpSegment, echo_reply,
     port_unreachable, rewrite, rewrite_error, tcp_flags, tcp_reset,
 };
-use crate::service::{Kept, Lookup, Table};
+use crate::service::{Lookup, Table};
 use crate::sync::CounterSlot;
 use crate::table::hash::next_seed;
 
-/// Rounds before a packet that meets a connection ending under it, time and again, is dropped.
-const MAX_ROUNDS: u32 = 4;
+/// Rounds before a packet that meets connections beginning and ending under it, time and again, is dropped.
+const MAX_ROUNDS: u32 = 8;
 
 /// What one burst's packets have in common.
 pub(super) struct Burst<'burst> {
@@ -46,7 +44,7 @@ pub(super) struct Burst<'burst> {
 }
 
 /// A packet and what was found of it so far.
-pub(super) struct Subject<'packet, A> {
+pub(super) struct Subject<'packet, A: Tracked> {
     /// All the room there is; the packet is its first `len` bytes.
     pub(super) frame: &'packet mut [u8],
     pub(super) len: usize,
@@ -123,10 +121,10 @@ impl Burst<'_> {
         let tag = match self
             .shared
             .endpoints
-            .life(binding.endpoint, binding.endpoint_generation)
+            .life(binding.endpoint(), binding.endpoint_generation())
         {
             EndpointLife::Serving(tag) => Some(tag),
-            EndpointLife::Ended if cut_with_endpoint(binding.original.protocol) => {
+            EndpointLife::Ended if cut_with_endpoint(binding.protocol()) => {
                 connections.close(*hit);
                 return None;
             }
@@ -157,7 +155,7 @@ impl Burst<'_> {
     /// Is the client to be told that its connection's endpoint is gone?
     fn resets<A: Tracked>(&self, hit: &Hit<'_, A>) -> bool {
         self.shared.options.ended_tcp == EndedTcp::Reset
-            && hit.binding.original.protocol == Protocol::Tcp
+            && hit.binding.protocol() == Protocol::Tcp
             && hit.direction == Direction::Original
     }
 
@@ -172,10 +170,7 @@ impl Burst<'_> {
         let binding = &hit.binding;
         let tag = serving.unwrap_or(0);
         let to = binding.translated(hit.direction);
-        let (network, transport) = match hit.direction {
-            Direction::Original => (binding.network, binding.transport),
-            Direction::Reply => (binding.network.negated(), binding.transport.negated()),
-        };
+        let (network, transport) = binding.deltas(hit.direction);
         let to = Rewrite::with_deltas(&to, network, transport);
         let (headers, offload) = (subject.headers, subject.offload);
         if let Kind::FirstFragment { datagram } = headers.kind {
@@ -194,16 +189,21 @@ impl Burst<'_> {
         let bytes = subject.len as u64;
         if serving.is_some() {
             self.endpoints
-                .packet(binding.endpoint, hit.direction, bytes);
+                .packet(binding.endpoint(), hit.direction, bytes);
         } else {
             self.counters.add(ENDED_PACKETS, 1);
             self.counters.add(ENDED_BYTES, bytes);
         }
-        let way = flags(hit.direction, binding.masquerade, binding.local_endpoint);
+        let way = flags(
+            hit.direction,
+            binding.masquerade(),
+            binding.local_endpoint(),
+        );
         Outcome::forward(news | way, tag)
     }
 
     /// What is to become of a first packet; the line is asked for where its reply will be found.
+    #[inline(always)]
     pub(super) fn decide<A: Tracked>(
         &mut self,
         headers: &Headers<A>,
@@ -213,37 +213,16 @@ impl Burst<'_> {
     ) -> Decision<A> {
         let first = First {
             headers,
+            hash,
             arrival,
             now: self.now,
             random: next_seed(self.random),
         };
         let decision = decide(self.table, self.shared, &first, found, &mut ());
         if let Decision::Open(choice) = &decision {
-            A::connections(self.shared).ask_for_reply(&self.opening(headers, hash, choice));
+            A::connections(self.shared).ask_for_answer(&choice.opening);
         }
         decision
-    }
-
-    fn opening<A: Tracked>(
-        &self,
-        headers: &Headers<A>,
-        hash: u64,
-        choice: &Choice<A>,
-    ) -> Opening<A> {
-        Opening {
-            original: headers.tuple,
-            hash,
-            endpoint_address: choice.address,
-            endpoint_port: choice.port,
-            endpoint: choice.endpoint,
-            endpoint_generation: choice.generation,
-            local_endpoint: choice.local,
-            counted: choice.counted,
-            masquerade: choice.masquerade,
-            pick_up: self.shared.options.mid_stream == MidStream::PickUp,
-            ports: self.shared.masquerade_ports,
-            random: choice.random,
-        }
     }
 
     /// A packet that belongs to no connection; `None` if it does by now, and is to be looked up again.
@@ -267,8 +246,7 @@ impl Burst<'_> {
                 Some(Outcome::dropped(*reason))
             }
             Decision::Open(choice) => {
-                let opening = self.opening(headers, subject.hash, choice);
-                self.open(subject, &opening, Some(choice), Some(choice.tag))
+                self.open(subject, &choice.opening, Some(choice), Some(choice.tag))
             }
         }
     }
@@ -314,8 +292,8 @@ impl Burst<'_> {
         }
     }
 
-    /// Opens a connection, to what was chosen if it is to a Service; `None` if another worker opened it, and it ended,
-    /// meanwhile.
+    /// Opens a connection, to what was chosen if it is to a Service; `None` if another worker did, or the packet is to be
+    /// looked up again for another reason.
     fn open<A: Tracked>(
         &mut self,
         subject: &mut Subject<'_, A>,
@@ -330,64 +308,16 @@ impl Burst<'_> {
         if !self.allowance.suffices(limit, self.now) {
             return Some(Outcome::dropped(DropReason::NewConnectionLimit));
         }
-        let connections = A::connections(self.shared);
-        let (table, protocol) = (self.table, opening.original.protocol);
-        // A masqueraded reply must not look like a new connection to a frontend on the same address.
-        let usable = |port: u16| match opening.masquerade {
-            Some(address) => {
-                let hash = table.hash(address, port, protocol);
-                let found = table.lookup(address, port, protocol, hash);
-                !matches!(found, Lookup::Frontend(_))
-            }
-            None => true,
-        };
-        let (hit, reply_hash) = match connections.open(opening, &transport, self.now, usable) {
-            Ok(opened) => opened,
+        match self.connect(opening, choice, &transport) {
+            Ok(hit) => Some(self.translate(subject, &hit, descriptor_flags::NEW, serving)),
+            Err(OpenError::Overtaken) => None,
             Err(OpenError::NotAnOpening)
                 if self.shared.options.mid_stream == MidStream::Reset
-                    && protocol == Protocol::Tcp =>
+                    && subject.headers.tuple.protocol == Protocol::Tcp =>
             {
-                return Some(reset(subject));
+                Some(reset(subject))
             }
-            Err(error) => return Some(Outcome::dropped(reason_of(error))),
-        };
-        self.opened.add(subject.hash);
-        let Some(reply_hash) = reply_hash else {
-            // Another worker opened it between our looking and our opening.
-            self.opened.add(connections.hash(&hit.binding.reply));
-            return self.known(subject, &hit);
-        };
-        self.opened.add(reply_hash);
-        self.allowance.spend();
-        self.counters.add(opened_index(A::FAMILY), 1);
-        let counted = self.endpoints.opened(opening.endpoint);
-        if let Some(choice) = choice {
-            if !counted {
-                self.shared
-                    .services
-                    .count(choice.service, ServiceEvent::Opened);
-            }
-            self.remember(&opening.original, choice);
-        }
-        Some(self.translate(subject, &hit, descriptor_flags::NEW, serving))
-    }
-
-    fn remember<A: Tracked>(&self, original: &Tuple<A>, choice: &Choice<A>) {
-        let Some(seconds) = choice.affinity_seconds else {
-            return;
-        };
-        let kept = Kept {
-            endpoint: choice.endpoint,
-            generation: choice.generation,
-        };
-        let timeout = seconds.saturating_mul(TICKS_PER_SECOND);
-        let (service, client) = (choice.service, original.source);
-        if !self
-            .shared
-            .affinity
-            .remember(service, client, kept, timeout, self.now)
-        {
-            self.counters.add(AFFINITY_FULL, 1);
+            Err(error) => Some(Outcome::dropped(reason_of(error))),
         }
     }
 
@@ -425,7 +355,7 @@ impl Burst<'_> {
         let tag = match self
             .shared
             .endpoints
-            .life(binding.endpoint, binding.endpoint_generation)
+            .life(binding.endpoint(), binding.endpoint_generation())
         {
             EndpointLife::Serving(tag) => tag,
             EndpointLife::Ended => 0,
@@ -546,7 +476,7 @@ fn quoted_sequence<A: Tracked>(packet: &[u8], headers: &Headers<A>) -> u32 {
     }
 }
 
-impl<A> Subject<'_, A> {
+impl<A: Tracked> Subject<'_, A> {
     #[inline]
     pub(super) fn packet(&self) -> &[u8] {
         self.frame.get(..self.len).unwrap_or_default()
@@ -566,9 +496,9 @@ pub(super) fn flags(direction: Direction, masquerade: bool, local_endpoint: bool
         | (u16::from(local_endpoint) * descriptor_flags::LOCAL_ENDPOINT)
 }
 
-const fn reason_of(error: OpenError) -> DropReason {
+pub(super) const fn reason_of(error: OpenError) -> DropReason {
     match error {
-        OpenError::NotAnOpening => DropReason::NoConnection,
+        OpenError::Overtaken | OpenError::NotAnOpening => DropReason::NoConnection,
         OpenError::TableFull => DropReason::ConnectionTableFull,
         OpenError::NoSourcePort => DropReason::NoSourcePort,
     }

@@ -161,6 +161,20 @@ impl Burst<'_> {
         descriptor.settle(&Outcome::PASS);
         Some(Verdict::Pass)
     }
+
+    /// Writes and counts what became of a packet.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn settle(&self, descriptor: &mut Descriptor, outcome: &Outcome) -> Verdict {
+        descriptor.settle(outcome);
+        if let Some(reason) = outcome.reason {
+            self.counters.add(drop_index(reason), 1);
+        }
+        if outcome.flags & descriptor_flags::RELATED != 0 {
+            self.counters.add(RELATED, 1);
+        }
+        outcome.verdict
+    }
 }
 
 /// Where a group lies among so many packets; nowhere if there is none of this number.
@@ -180,19 +194,31 @@ fn finish(
     descriptor: &mut Descriptor,
     lane: &Lane,
 ) -> Verdict {
+    let opened = match lane {
+        Lane::Ipv4(lane) => burst.quick_first(frames, descriptor, lane),
+        Lane::Ipv6(lane) => burst.quick_first(frames, descriptor, lane),
+        Lane::Stranger(_) | Lane::Unusual => None,
+    };
+    match opened {
+        Some(verdict) => verdict,
+        None => finish_lane(burst, frames, descriptor, lane),
+    }
+}
+
+/// The long way, of a packet whose connection is not opened quickly either.
+#[inline(never)]
+fn finish_lane(
+    burst: &mut Burst<'_>,
+    frames: &mut [u8],
+    descriptor: &mut Descriptor,
+    lane: &Lane,
+) -> Verdict {
     let outcome = match lane {
         Lane::Ipv4(lane) => finish_plain(burst, frames, descriptor, lane),
         Lane::Ipv6(lane) => finish_plain(burst, frames, descriptor, lane),
         Lane::Stranger(_) | Lane::Unusual => finish_unusual(burst, frames, descriptor),
     };
-    descriptor.settle(&outcome);
-    if let Some(reason) = outcome.reason {
-        burst.counters.add(drop_index(reason), 1);
-    }
-    if outcome.flags & descriptor_flags::RELATED != 0 {
-        burst.counters.add(RELATED, 1);
-    }
-    outcome.verdict
+    burst.settle(descriptor, &outcome)
 }
 
 #[inline]

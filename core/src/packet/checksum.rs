@@ -41,15 +41,18 @@ impl Delta {
     pub fn of_addresses<A: Address>(from: &Tuple<A>, to: &Tuple<A>) -> Self {
         let removed = address_sum(from.source).wrapping_add(address_sum(from.destination));
         let added = address_sum(to.source).wrapping_add(address_sum(to.destination));
-        Self::from_sum(u64::from(!fold(removed)).wrapping_add(added))
+        // A multiple of 0xffff that is greater than any sum of addresses.
+        let minus_zero = 0xffff_u64 << 20;
+        Self::from_sum(minus_zero.wrapping_sub(removed).wrapping_add(added))
     }
 
     /// Of the two ports.
     #[must_use]
     #[inline]
     pub fn of_ports<A: Copy>(from: &Tuple<A>, to: &Tuple<A>) -> Self {
-        Self::of_u16(from.source_port, to.source_port)
-            .plus(Self::of_u16(from.destination_port, to.destination_port))
+        let [source, destination] = [!from.source_port, !from.destination_port].map(u64::from);
+        let added = u64::from(to.source_port).wrapping_add(u64::from(to.destination_port));
+        Self::from_sum(source.wrapping_add(destination).wrapping_add(added))
     }
 
     /// Both changes.

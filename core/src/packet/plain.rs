@@ -168,6 +168,14 @@ impl<A: Address> PlainHeaders<A> {
         let header = packet.get(usize::from(at)..)?.first_chunk::<20>()?;
         TcpSegment::of_header(header, self.end.wrapping_sub(u32::from(at)))
     }
+
+    /// The same with a SYN's options.
+    #[inline(always)]
+    #[must_use]
+    pub fn segment_with_options(&self, packet: &[u8]) -> Option<TcpSegment> {
+        let at = usize::from(header_len(A::FAMILY));
+        TcpSegment::of_message(packet.get(at..self.end as usize)?)
+    }
 }
 
 /// Translates the packet that `headers` were read from, as [`super::rewrite`] does. `None`, and nothing written, if

@@ -31,7 +31,12 @@ impl TcpSegment {
             return None;
         }
         let end = usize::try_from(headers.end).ok()?;
-        let message = packet.get(usize::from(headers.transport)..end)?;
+        Self::of_message(packet.get(usize::from(headers.transport)..end)?)
+    }
+
+    /// Reads a message, options included.
+    #[inline(always)]
+    pub(super) fn of_message(message: &[u8]) -> Option<Self> {
         let header = message.first_chunk::<20>()?;
         let mut segment = Self::of_header(header, u32::try_from(message.len()).ok()?)?;
         if segment.flags & tcp_flags::SYN != 0 {
@@ -89,17 +94,16 @@ impl TcpSegment {
 
 fn window_scale(mut options: &[u8]) -> Option<u8> {
     loop {
-        match options {
-            // Kind 3, length 3. More than 14 is to be taken as 14 (RFC 7323, 2.3).
-            [3, 3, shift, ..] => return Some((*shift).min(14)),
-            [1, rest @ ..] => options = rest,
-            [0, ..] | [] | [_] => return None,
-            [_, len, ..] => {
-                if *len < 2 {
-                    return None;
-                }
-                options = options.get(usize::from(*len)..)?;
-            }
-        }
+        // What is shorter holds none.
+        let &[kind, len, shift] = options.first_chunk()?;
+        let skip = match (kind, len) {
+            (0, _) => return None,
+            (1, _) => 1,
+            // More than 14 is to be taken as 14 (RFC 7323, 2.3).
+            (3, 3) => return Some(shift.min(14)),
+            (_, 0 | 1) => return None,
+            (_, len) => usize::from(len),
+        };
+        options = options.get(skip..)?;
     }
 }

@@ -239,7 +239,7 @@ impl Table {
     /// `kept` is the endpoint that session affinity remembers: it is chosen if it is still in the set that
     /// the rule names. Otherwise the ServicePort's [`super::Schedule`] chooses. Same table, same arguments, same
     /// balance: same answer.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn select<A: Address>(
         &self,

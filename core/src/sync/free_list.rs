@@ -33,6 +33,7 @@ impl FreeStack {
     }
 
     /// Takes an index, and says which is likely to be the next; `None` if all are in use.
+    #[inline(always)]
     #[must_use]
     pub fn take<'links>(&self, link: impl Fn(u32) -> Option<&'links Word>) -> Option<(u32, u32)> {
         let mut head = self.head.read_acquire();

@@ -24,4 +24,4 @@ pub use header::{Header, Life};
 pub use lines::{Advice, Lines};
 pub use loads::{Load, Loads};
 pub use published::{Pin, Published, Reader, ReadersBehind, Refused, Replica};
-pub use word::{Word, fence_acquire, fence_release};
+pub use word::{Word, fence_acquire, fence_release, fence_swapped};

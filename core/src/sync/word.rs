@@ -89,6 +89,17 @@ pub fn fence_acquire() {
     fence(Ordering::Acquire);
 }
 
+/// Orders what this thread swapped into a word before its later reads: of two threads that each swap and then read what
+/// the other swapped, one at least sees the other's.
+#[inline]
+pub fn fence_swapped() {
+    // A locked instruction is such a fence; the compiler alone must be told.
+    #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri)))))]
+    fence(Ordering::SeqCst);
+}
+
 /// Orders this thread's earlier writes before its later reads, for both sides of a store-load pair.
 #[inline]
 pub(super) fn fence_sequential() {

@@ -54,7 +54,7 @@ impl HashKey {
     }
 
     /// The hash of two words.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn hash2(&self, a: u64, b: u64) -> u64 {
         let [k0, k1, ..] = self.words;

@@ -5,16 +5,15 @@
 //! in one of [`PROBE_LIMIT`] that its hash alone chooses; entries never move, so a reader that looks once
 //! misses nothing. The buckets tried lie far apart: neighbours would fill in runs longer than any limit
 //! (at four fifths load, 56 buckets of a million entries' index), and refuse entries while there is room.
-//! The home's meta word counts its entries that live elsewhere and keeps a small Bloom filter of their tags,
+//! The home's meta word counts its entries that live elsewhere and keeps how far, and a small Bloom filter of their tags,
 //! so that a miss reads one cache line, as a hit does (Cuckoo++, Le Scouarnec 2018, with probing for moves).
 //!
-//! Uniqueness. Inserting is: read the home's ticket, look for an equal key, place the slot, then raise the
-//! ticket if it is unchanged. Two inserters of one key share the home, so the second to raise the ticket
-//! looks again, and sees the first's slot.
+//! Uniqueness. Whoever inserts places its slot first and looks for an equal key then. Of two who insert one key at once
+//! each has placed before it looks, so at least one sees the other (Dekker 1965, by way of Dijkstra).
 
 use super::prefetch;
 use super::tags::{WORDS, equal_tags, first};
-use crate::sync::{Advice, Lines, Word};
+use crate::sync::{Advice, Lines, Word, fence_swapped};
 use core::num::NonZeroU64;
 
 /// How many buckets are tried for an entry, its home included. At three fifths load one in ten is full.
@@ -28,7 +27,7 @@ const ENTRY_BITS: u32 = 48;
 #[derive(Debug)]
 #[repr(C, align(64))]
 struct Bucket {
-    /// First the meta word, from the low end: overflow count 8, Bloom filter 24, ticket 32. Then the slots.
+    /// First the meta word, from the low end: overflow count 8, greatest distance 8, Bloom filter 48. Then the slots.
     words: [Word; WORDS],
 }
 
@@ -94,14 +93,6 @@ pub struct Index {
     homes: u64,
 }
 
-/// Where an entry was placed.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    bucket: usize,
-    slot: usize,
-    distance: usize,
-}
-
 #[inline]
 const fn tag(hash: u64) -> u64 {
     // Never zero, so that no slot in use is zero.
@@ -110,7 +101,13 @@ const fn tag(hash: u64) -> u64 {
 
 #[inline]
 const fn bloom_bit(hash: u64) -> u64 {
-    1 << (8 + ((hash >> 16) & 0xff) * 24 / 256)
+    1 << (16 + ((hash >> 16) & 0xff) * 48 / 256)
+}
+
+/// What a slot holds.
+#[inline]
+const fn slot_value(hash: u64, entry: Entry) -> u64 {
+    (tag(hash) << ENTRY_BITS) | entry.bits()
 }
 
 /// What stands for the hash in choosing the next bucket to try.
@@ -119,9 +116,37 @@ const fn next_probe(probe: u64) -> u64 {
     probe.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
 }
 
+/// How many of a home's entries live elsewhere.
 #[inline]
 const fn overflow(meta: u64) -> u64 {
     meta & 0xff
+}
+
+/// How many buckets after the home were tried at most for one of them.
+#[inline]
+const fn distance(meta: u64) -> usize {
+    (meta >> 8 & 0xff) as usize
+}
+
+/// With an entry of this hash that lives so far from its home.
+#[inline]
+const fn with_overflow(meta: u64, hash: u64, entry_distance: usize) -> u64 {
+    let counted = meta.wrapping_add(1) | bloom_bit(hash);
+    if entry_distance > distance(meta) {
+        counted & !0xff00 | (entry_distance as u64) << 8
+    } else {
+        counted
+    }
+}
+
+/// Without one; nothing is forgotten of others as long as there are any.
+#[inline]
+const fn without_overflow(meta: u64) -> u64 {
+    if overflow(meta) <= 1 {
+        0
+    } else {
+        meta.wrapping_sub(1)
+    }
 }
 
 impl Index {
@@ -171,15 +196,15 @@ impl Index {
     pub fn find(&self, hash: u64, mut wanted: impl FnMut(Entry) -> bool) -> Option<Entry> {
         let home = self.home(hash);
         let bucket = self.buckets.get(home)?;
-        // Acquire: pairs with the ticket's release, so that an entry's overflow is seen with the entry.
+        // Acquire: pairs with the swap that counted an entry elsewhere, which was placed there before.
         let meta = bucket.meta().read_acquire();
         if let Some(found) = bucket.find(tag(hash), &mut wanted) {
             return Some(found);
         }
-        if overflow(meta) == 0 || meta & bloom_bit(hash) == 0 {
+        if meta & bloom_bit(hash) == 0 {
             return None;
         }
-        self.find_beyond(hash, &mut wanted)
+        self.find_beyond(hash, meta, &mut wanted)
     }
 
     /// Looks at the hash's home only, one cache line. Asks for the next bucket's if that must be read too.
@@ -193,7 +218,7 @@ impl Index {
         if let Some(found) = bucket.find(tag(hash), &mut |_| true) {
             return Home::Entry(found);
         }
-        if overflow(meta) == 0 || meta & bloom_bit(hash) == 0 {
+        if meta & bloom_bit(hash) == 0 {
             return Home::Nothing;
         }
         self.prefetch_beyond(hash);
@@ -209,137 +234,134 @@ impl Index {
     /// After [`Home::Beyond`]: an entry that probably is the hash's.
     #[must_use]
     pub fn beyond(&self, hash: u64) -> Option<Entry> {
-        self.find_beyond(hash, &mut |_| true)
+        let meta = self.buckets.get(self.home(hash))?.meta().read_acquire();
+        self.find_beyond(hash, meta, &mut |_| true)
     }
 
     #[cold]
-    fn find_beyond(&self, hash: u64, wanted: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
-        let mut beyond = self.window(hash).skip(1);
-        beyond.find_map(|(_, bucket)| bucket.find(tag(hash), wanted))
+    fn find_beyond(
+        &self,
+        hash: u64,
+        meta: u64,
+        wanted: &mut impl FnMut(Entry) -> bool,
+    ) -> Option<Entry> {
+        let mut beyond = self.window(hash).skip(1).take(distance(meta));
+        beyond.find_map(|bucket| bucket.find(tag(hash), wanted))
     }
 
     /// Makes `entry` findable under `hash`, unless an entry is there that `same` calls the same key.
     ///
+    /// Of several threads that insert one key at once, one inserts it at most, provided that each is called the same by
+    /// those who find it; perhaps none does.
+    ///
     /// # Errors
     /// [`InsertError`]; nothing has changed then.
+    #[inline(always)]
     pub fn insert(
         &self,
         hash: u64,
         entry: Entry,
-        mut same: impl FnMut(Entry) -> Sameness,
+        same: impl FnMut(Entry) -> Sameness,
     ) -> Result<(), InsertError> {
-        let home = self.home(hash);
-        let Some(bucket) = self.buckets.get(home) else {
+        let value = slot_value(hash, entry);
+        let Some(home) = self.buckets.get(self.home(hash)) else {
             return Err(InsertError::Full);
         };
-        let value = (tag(hash) << ENTRY_BITS) | entry.bits();
-        let mut placed: Option<Place> = None;
-        loop {
-            // Acquire: pairs with the ticket's swap below; slots placed before that swap are visible.
-            let meta = bucket.meta().read_acquire();
-            if let Some(duplicate) = self.duplicate(hash, entry, &mut same) {
-                self.unplace(placed, value);
-                return Err(InsertError::Duplicate(duplicate));
-            }
-            let place = match placed {
-                Some(place) => place,
-                None => self.place(hash, value).ok_or(InsertError::Full)?,
-            };
-            placed = Some(place);
-            let mut next = meta.wrapping_add(1 << 32);
-            if place.distance > 0 {
-                next = next.wrapping_add(1) | bloom_bit(hash);
-            }
-            if bucket.meta().swap_if(meta, next).is_ok() {
+        let placed = home.place(value);
+        if placed.is_some() {
+            fence_swapped();
+            let meta = home.meta().read_acquire();
+            let alone = equal_tags(&home.words, tag(hash)).is_power_of_two();
+            if alone && meta & bloom_bit(hash) == 0 {
                 return Ok(());
             }
         }
+        self.insert_beside(hash, entry, placed, same)
     }
 
-    /// Withdraws an entry that [`Index::insert`] placed; `false` if it was not there.
-    pub fn remove(&self, hash: u64, entry: Entry) -> bool {
-        let home = self.home(hash);
-        let value = (tag(hash) << ENTRY_BITS) | entry.bits();
-        for (distance, (_, bucket)) in self.window(hash).enumerate() {
-            for slot in bucket.slots() {
-                if slot.read() == value && slot.swap_if(value, 0).is_ok() {
-                    if distance > 0 {
-                        self.leave_overflow(home);
-                    }
-                    return true;
-                }
+    /// The same where the home is full or holds other entries like it.
+    #[cold]
+    #[inline(never)]
+    fn insert_beside(
+        &self,
+        hash: u64,
+        entry: Entry,
+        placed: Option<&Word>,
+        mut same: impl FnMut(Entry) -> Sameness,
+    ) -> Result<(), InsertError> {
+        let slot = match placed {
+            Some(slot) => slot,
+            None => {
+                let value = slot_value(hash, entry);
+                let slot = self.place_beyond(hash, value).ok_or(InsertError::Full)?;
+                fence_swapped();
+                slot
             }
-        }
-        false
+        };
+        let wanted = |found: Entry| found != entry && same(found) == Sameness::Same;
+        let Some(duplicate) = self.find(hash, wanted) else {
+            return Ok(());
+        };
+        self.clear(hash, slot);
+        Err(InsertError::Duplicate(duplicate))
     }
 
-    /// The buckets in which an entry of this hash may live, its home first, and their numbers.
-    fn window(&self, hash: u64) -> impl Iterator<Item = (usize, &Bucket)> {
+    /// Withdraws an entry that [`Index::insert`] placed; `false` if it was not there. Of an entry only one thread may
+    /// think that it is there.
+    pub fn remove(&self, hash: u64, entry: Entry) -> bool {
+        let value = slot_value(hash, entry);
+        let mut window = self.window(hash);
+        match window.find_map(|bucket| bucket.slot_of(value)) {
+            Some(slot) => {
+                self.clear(hash, slot);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The buckets in which an entry of this hash may live, its home first.
+    fn window(&self, hash: u64) -> impl Iterator<Item = &Bucket> {
         let mut probe = hash;
         (0..PROBE_LIMIT).map_while(move |_| {
             let number = self.home(probe);
             probe = next_probe(probe);
-            Some((number, self.buckets.get(number)?))
+            self.buckets.get(number)
         })
     }
 
-    fn duplicate(
-        &self,
-        hash: u64,
-        own: Entry,
-        same: &mut impl FnMut(Entry) -> Sameness,
-    ) -> Option<Entry> {
-        let mut wanted = |found: Entry| found != own && same(found) == Sameness::Same;
-        // Read after the ticket, so an entry counted by it is looked for beyond its home.
-        let beyond = self
-            .buckets
-            .get(self.home(hash))
-            .is_some_and(|bucket| bucket.says_beyond(hash));
-        let reach = if beyond { PROBE_LIMIT } else { 1 };
-        self.window(hash)
-            .take(reach)
-            .find_map(|(_, bucket)| bucket.find(tag(hash), &mut wanted))
+    /// Places a value whose home is full, and says so in the home.
+    fn place_beyond(&self, hash: u64, value: u64) -> Option<&Word> {
+        let mut window = self.window(hash).enumerate().skip(1);
+        let (distance, slot) =
+            window.find_map(|(distance, bucket)| Some((distance, bucket.place(value)?)))?;
+        self.change_meta(hash, |meta| with_overflow(meta, hash, distance));
+        Some(slot)
     }
 
-    fn place(&self, hash: u64, value: u64) -> Option<Place> {
-        for (distance, (number, bucket)) in self.window(hash).enumerate() {
-            for (slot, word) in bucket.slots().iter().enumerate() {
-                if word.read() == 0 && word.swap_if(0, value).is_ok() {
-                    return Some(Place {
-                        bucket: number,
-                        slot,
-                        distance,
-                    });
-                }
-            }
+    /// Empties the slot of an entry of this hash. Nobody else writes a slot that is in use.
+    fn clear(&self, hash: u64, slot: &Word) {
+        // Pairs with the acquire of whoever places another entry there.
+        slot.write_release(0);
+        let home = self.buckets.get(self.home(hash));
+        if home.is_some_and(|home| {
+            home.slots()
+                .as_ptr_range()
+                .contains(&core::ptr::from_ref(slot))
+        }) {
+            return;
         }
-        None
+        self.change_meta(hash, without_overflow);
     }
 
-    fn unplace(&self, placed: Option<Place>, value: u64) {
-        if let Some(place) = placed
-            && let Some(bucket) = self.buckets.get(place.bucket)
-            && let Some(slot) = bucket.slots().get(place.slot)
-        {
-            // Only this thread withdraws an entry whose ticket it has not raised.
-            let _ = slot.swap_if(value, 0);
-        }
-    }
-
-    fn leave_overflow(&self, home: usize) {
-        let Some(bucket) = self.buckets.get(home) else {
+    /// Changes what a hash's home says of its entries elsewhere.
+    fn change_meta(&self, hash: u64, change: impl Fn(u64) -> u64) {
+        let Some(home) = self.buckets.get(self.home(hash)) else {
             return;
         };
-        let mut meta = bucket.meta().read();
-        loop {
-            let left = overflow(meta).saturating_sub(1);
-            // The filter forgets only when nothing is left elsewhere.
-            let bloom = if left == 0 { 0 } else { meta & 0xffff_ff00 };
-            let ticket = (meta >> 32).wrapping_add(1) << 32;
-            match bucket.meta().swap_if(meta, ticket | bloom | left) {
-                Ok(()) => return,
-                Err(found) => meta = found,
-            }
+        let mut meta = home.meta().read();
+        while let Err(found) = home.meta().swap_if(meta, change(meta)) {
+            meta = found;
         }
     }
 }
@@ -357,11 +379,23 @@ impl Bucket {
         slots
     }
 
-    /// May an entry of this hash, whose home this is, live elsewhere?
-    #[inline]
-    fn says_beyond(&self, hash: u64) -> bool {
-        let meta = self.meta().read();
-        overflow(meta) != 0 && meta & bloom_bit(hash) != 0
+    /// Puts a value into the first slot that is empty; `None` if none is. What is in use has a tag, which is not zero.
+    #[inline(always)]
+    fn place(&self, value: u64) -> Option<&Word> {
+        let mut empty = equal_tags(&self.words, 0);
+        while empty != 0 {
+            let slot = self.words.get(first(empty))?;
+            if slot.swap_if(0, value).is_ok() {
+                return Some(slot);
+            }
+            empty &= empty.wrapping_sub(1);
+        }
+        None
+    }
+
+    /// The slot that holds a value.
+    fn slot_of(&self, value: u64) -> Option<&Word> {
+        self.slots().iter().find(|slot| slot.read() == value)
     }
 
     #[inline(always)]
@@ -410,12 +444,7 @@ mod tests {
             assert!(index.remove(*hash, entry(position as u64 + 1)));
             assert!(!index.remove(*hash, entry(position as u64 + 1)));
         }
-        assert!(
-            index
-                .buckets
-                .iter()
-                .all(|bucket| bucket.meta().read() & 0xffff_ffff == 0)
-        );
+        assert!(index.buckets.iter().all(|bucket| bucket.meta().read() == 0));
         assert!(
             index
                 .buckets
@@ -448,7 +477,7 @@ mod tests {
                 Err(InsertError::Duplicate(entry(bits)))
             );
         }
-        let mut numbers: Vec<usize> = index.window(HASH).map(|(number, _)| number).collect();
+        let mut numbers: Vec<*const Bucket> = index.window(HASH).map(core::ptr::from_ref).collect();
         numbers.sort_unstable();
         numbers.dedup();
         assert_eq!(numbers.len(), PROBE_LIMIT, "different buckets");

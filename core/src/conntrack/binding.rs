@@ -1,0 +1,215 @@
+//! What a connection ties together: constant for its life, and kept in the words of its record, which lie as a packet's
+//! do.
+
+use super::record::{Stored, join, join16, split, split16};
+use crate::net::{Direction, EndpointId, Protocol, Tuple};
+use crate::packet::{Delta, PlainRewrite};
+
+/// Bits of a binding's flags.
+pub(super) mod binding_flags {
+    /// The source is translated to the node's address.
+    pub(in crate::conntrack) const MASQUERADE: u8 = 1;
+    /// The endpoint is on this node.
+    pub(in crate::conntrack) const LOCAL_ENDPOINT: u8 = 2;
+    /// The connection is one of its endpoint's load.
+    pub(in crate::conntrack) const COUNTED: u8 = 8;
+}
+
+/// The endpoint that a connection goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<A> {
+    /// Its address.
+    pub address: A,
+    /// Its port.
+    pub port: u16,
+    /// Which endpoint it is.
+    pub endpoint: EndpointId,
+    /// Its generation, as [`super::Endpoints`] counts.
+    pub generation: u16,
+    /// Is it on this node?
+    pub local: bool,
+    /// Is the connection to be one of the endpoint's load ([`crate::sync::Loads`])?
+    pub counted: bool,
+}
+
+/// What a connection ties together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding<A: Stored> {
+    /// Source and destination as packets have them: from the client to the frontend, from the endpoint to the client (or
+    /// to the node, if masqueraded).
+    pub(super) addresses: [A::Pair; 2],
+    /// Their ports: those of the original direction in the upper half.
+    pub(super) ports: u64,
+    /// Endpoint 32, its generation 16, protocol 8, flags 8.
+    pub(super) bound: u64,
+    /// By what checksums of the original direction change: the network header's 16, the transport header's 16.
+    pub(super) deltas: u32,
+}
+
+impl<A: Stored> Binding<A> {
+    /// Of a connection to `target`, whose first packet has the tuple `original`, the source of which becomes `source`.
+    #[inline(always)]
+    pub(super) fn new(
+        original: &Tuple<A>,
+        target: &Target<A>,
+        source: (A, u16),
+        masquerade: bool,
+    ) -> Self {
+        let forward = Tuple {
+            source: source.0,
+            destination: target.address,
+            source_port: source.1,
+            destination_port: target.port,
+            protocol: original.protocol,
+        };
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let flags = flag(masquerade, binding_flags::MASQUERADE)
+            | flag(target.local, binding_flags::LOCAL_ENDPOINT)
+            | flag(target.counted, binding_flags::COUNTED);
+        let kind = u16::from_be_bytes([original.protocol.number(), flags]);
+        let bound = join(target.endpoint.0, join16(target.generation, kind));
+        Self::between(original, &forward, bound)
+    }
+
+    /// What makes `forward` of `original`, and back.
+    #[inline(always)]
+    fn between(original: &Tuple<A>, forward: &Tuple<A>, bound: u64) -> Self {
+        let network = Delta::of_addresses(original, forward);
+        let transport = network.plus(Delta::of_ports(original, forward));
+        Self {
+            addresses: [
+                A::pair(original.source, original.destination),
+                A::pair(forward.destination, forward.source),
+            ],
+            ports: join(
+                join16(original.source_port, original.destination_port),
+                join16(forward.destination_port, forward.source_port),
+            ),
+            bound,
+            deltas: join16(network.to_bits(), transport.to_bits()),
+        }
+    }
+
+    /// The same with another source port towards the endpoint.
+    pub(super) fn with_source_port(&self, source_port: u16) -> Self {
+        let forward = Tuple {
+            source_port,
+            ..self.translated(Direction::Original)
+        };
+        Self::between(&self.tuple(Direction::Original), &forward, self.bound)
+    }
+
+    /// The source port that the endpoint sees.
+    #[inline]
+    pub(super) const fn source_port(&self) -> u16 {
+        split16(split(self.ports).1).1
+    }
+
+    /// Addresses and ports of a direction's packets.
+    #[inline(always)]
+    pub(super) const fn words(&self, direction: Direction) -> (A::Pair, u32) {
+        let [original, reply] = self.addresses;
+        let (original_ports, reply_ports) = split(self.ports);
+        match direction {
+            Direction::Original => (original, original_ports),
+            Direction::Reply => (reply, reply_ports),
+        }
+    }
+
+    /// The tuple that names the connection in `direction`: as the client sends it, or as the endpoint does.
+    #[inline]
+    #[must_use]
+    pub fn tuple(&self, direction: Direction) -> Tuple<A> {
+        let (addresses, ports) = self.words(direction);
+        let (source, destination) = A::unpair(addresses);
+        let (source_port, destination_port) = split16(ports);
+        Tuple {
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol: self.protocol(),
+        }
+    }
+
+    /// What a packet of `direction` becomes.
+    #[inline]
+    #[must_use]
+    pub fn translated(&self, direction: Direction) -> Tuple<A> {
+        self.tuple(direction.reverse()).reverse()
+    }
+
+    /// The same of a plain packet.
+    #[inline(always)]
+    #[must_use]
+    pub fn rewrite(&self, direction: Direction) -> PlainRewrite<A> {
+        let (addresses, ports) = self.words(direction.reverse());
+        let (network, transport) = self.deltas(direction);
+        PlainRewrite {
+            addresses: A::turned(addresses),
+            ports: ports.rotate_left(16),
+            network,
+            transport,
+        }
+    }
+
+    /// By what the checksums of the network header and of the transport header change in `direction`.
+    #[inline]
+    #[must_use]
+    pub const fn deltas(&self, direction: Direction) -> (Delta, Delta) {
+        let (network, transport) = split16(self.deltas);
+        (
+            Delta::from_bits(network).in_direction(direction),
+            Delta::from_bits(transport).in_direction(direction),
+        )
+    }
+
+    /// The endpoint chosen.
+    #[inline]
+    #[must_use]
+    pub const fn endpoint(&self) -> EndpointId {
+        EndpointId(split(self.bound).0)
+    }
+
+    /// The endpoint's generation when it was chosen, as [`super::Endpoints`] counts.
+    #[inline]
+    #[must_use]
+    pub const fn endpoint_generation(&self) -> u16 {
+        split16(split(self.bound).1).0
+    }
+
+    /// The transport protocol.
+    #[inline]
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        let [.., number, _] = self.bound.to_be_bytes();
+        Protocol::from_number(number).unwrap_or(Protocol::Udp)
+    }
+
+    /// Is the source translated to the node's address too?
+    #[inline]
+    #[must_use]
+    pub const fn masquerade(&self) -> bool {
+        self.has(binding_flags::MASQUERADE)
+    }
+
+    /// Is the endpoint on this node?
+    #[inline]
+    #[must_use]
+    pub const fn local_endpoint(&self) -> bool {
+        self.has(binding_flags::LOCAL_ENDPOINT)
+    }
+
+    /// Is it one of its endpoint's load ([`crate::sync::Loads`])?
+    #[inline]
+    #[must_use]
+    pub const fn counted(&self) -> bool {
+        self.has(binding_flags::COUNTED)
+    }
+
+    #[inline]
+    const fn has(&self, flag: u8) -> bool {
+        let [.., flags] = self.bound.to_be_bytes();
+        flags & flag != 0
+    }
+}
