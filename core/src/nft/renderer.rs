@@ -133,6 +133,12 @@ impl Renderer {
         self.skeleton_of(family).layout()
     }
 
+    /// How many chains, rules and elements of constant sets a family's table has, with chains for these affinity timeouts.
+    #[cfg(all(feature = "netlink", target_os = "linux"))]
+    pub(super) fn count(&self, family: Family, timeouts: &BTreeMap<u32, u8>) -> usize {
+        self.skeleton_of(family).count(timeouts)
+    }
+
     /// All that is constant in a family's table, hooks too, as commands on a table that is there.
     #[cfg(all(feature = "netlink", target_os = "linux"))]
     pub(super) fn constant(&self, family: Family) -> String {

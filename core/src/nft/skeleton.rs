@@ -11,6 +11,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+mod census;
 mod drawing;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use super::command::{NftCommand, NftError};
 use super::error::TableError;
-use super::netlink::{Batch, Monitor, Outcome, Socket};
+use super::netlink::{Batch, Constants, Monitor, Outcome, Socket};
 use super::renderer::{Condemned, Renderer, Step};
 use super::text::family_name;
 use super::{Options, StaleFlows};
@@ -89,8 +89,8 @@ pub struct Table {
     started: bool,
     /// Somebody else changed the tables, or it is not certain what was committed.
     doubtful: bool,
-    /// A number for what is constant in each family's table, to notice when it is different.
-    rules: [Option<u64>; 2],
+    /// What is constant in each family's table, to notice when it is different.
+    constants: [Option<Constants>; 2],
     /// Until when packets may be on their way to what.
     condemned: VecDeque<(Instant, Condemned)>,
     looked: Instant,
@@ -134,7 +134,7 @@ impl Table {
             seen: Generation(0),
             started: false,
             doubtful: false,
-            rules: [None; 2],
+            constants: [None; 2],
             condemned: VecDeque::new(),
             looked: Instant::ZERO,
             stale: StaleFlows::new(),
@@ -330,18 +330,18 @@ impl Table {
         }
         self.apply(chains)?;
         if self.started {
-            self.note_rules()
+            self.note_constants()
         } else {
             Ok(())
         }
     }
 
     /// Remembers what chains, rules and constant sets there are, to notice when they are others.
-    fn note_rules(&mut self) -> Result<(), TableError> {
+    fn note_constants(&mut self) -> Result<(), TableError> {
         let table = &self.renderer.options().table;
         if let Some(socket) = &mut self.socket {
-            for (family, rules) in FAMILIES.into_iter().zip(&mut self.rules) {
-                *rules = Some(socket.rules(family, table).map_err(TableError::Read)?);
+            for (family, constants) in FAMILIES.into_iter().zip(&mut self.constants) {
+                *constants = Some(socket.constants(family, table).map_err(TableError::Read)?);
             }
         }
         Ok(())

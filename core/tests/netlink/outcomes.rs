@@ -186,7 +186,7 @@ fn a_change_of_rules_is_told_from_a_change_of_elements_and_of_others_tables() {
             "table ip t {\n chain c {\n type nat hook output priority 0; policy accept;\n ip daddr @pods accept\n }\n}\n",
         );
         let mut socket = Socket::open().unwrap();
-        let mut rules = || socket.rules(FAMILY, TABLE).unwrap();
+        let mut rules = || socket.constants(FAMILY, TABLE).unwrap();
         let mut before = rules();
         nft(
             "add element ip t cluster-ips { 10.96.0.9 }\ntable ip other {\n chain c {\n accept\n }\n}\n",

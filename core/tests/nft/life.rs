@@ -254,6 +254,41 @@ fn constant_sets_that_others_change_are_made_again() {
 }
 
 #[test]
+fn tables_that_were_damaged_while_nobody_kept_them_are_made_anew() {
+    in_namespace(
+        "tables_that_were_damaged_while_nobody_kept_them_are_made_anew",
+        || {
+            let mut scene = Scene::new();
+            let mut wire = scene.wire();
+            scene.put(1, &[1], None);
+            scene.put(2, &[2], Some(600));
+            scene.put(3, &[3], Some(30));
+            scene.sync(&mut open());
+            let mut port = 0;
+            for damage in [
+                "flush chain ip portolan prerouting",
+                "insert rule ip portolan pick-1 drop",
+                "flush map ip portolan kinds",
+                "flush set ip portolan twice; flush set ip6 portolan twice",
+            ] {
+                nft(damage);
+                let mut table = open();
+                scene.sync(&mut table);
+                for (number, service) in (1..).zip(["10.96.0.1:80", "10.96.0.2:80", "10.96.0.3:80"])
+                {
+                    port += 1;
+                    let served = connect(&mut wire, CLIENT, port, service);
+                    assert_eq!(served, Some(number), "{damage}");
+                }
+                // Nothing is left of what served meanwhile.
+                table.poll(scene.later()).expect(damage);
+                assert_eq!(nft("list tables").lines().count(), 2, "{damage}");
+            }
+        },
+    );
+}
+
+#[test]
 fn foreign_tables_are_left_alone() {
     in_namespace("foreign_tables_are_left_alone", || {
         nft(

@@ -61,5 +61,7 @@ pub use monitor::Monitor;
 pub use notice::{Notice, read_notices};
 pub use reply::{Answers, Outcome, Refusal};
 #[cfg(all(feature = "netlink", target_os = "linux"))]
+pub use rules::Constants;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
 pub use socket::{AskError, Socket, SocketError};
 pub use table::{TableEdit, TableFlags, TableVerb};

@@ -54,7 +54,7 @@ pub(super) fn ask(part: Part, family: Family, table: &str, sequence: u32) -> Vec
     bytes
 }
 
-/// A number that changes when anything is different of what it has read. The kernel gives every chain and rule a
+/// Changes when anything is different of what it has read. The kernel gives every chain and rule a
 /// handle of its own, so that even one that is deleted and made again the same is another one; an element is what it says.
 #[derive(Debug, Default)]
 pub(super) struct Fingerprint {
@@ -90,11 +90,23 @@ impl Fingerprint {
         self.repeated |= !self.hashes.insert(hash);
     }
 
-    /// The number; `None` if something came twice, and so perhaps something else not at all.
-    pub(super) fn number(&self) -> Option<u64> {
+    /// All of it; `None` if something came twice, and so perhaps something else not at all.
+    pub(super) fn finish(&self) -> Option<Constants> {
         let number = |all, one: &u64| hash(all, &one.to_ne_bytes());
-        (!self.repeated).then(|| self.hashes.iter().fold(EMPTY, number))
+        (!self.repeated).then(|| Constants {
+            fingerprint: self.hashes.iter().fold(EMPTY, number),
+            count: self.hashes.len(),
+        })
     }
+}
+
+/// What is constant in a table, in short: its chains and rules, and the elements of [`Set::CONSTANT`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Constants {
+    /// Another one after any change, also if a chain or rule is deleted and made again.
+    pub fingerprint: u64,
+    /// How many there are.
+    pub count: usize,
 }
 
 /// Of nothing.

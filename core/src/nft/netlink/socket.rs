@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 
 use super::dump::Dump;
-use super::rules::{self, Fingerprint, Part};
+use super::rules::{self, Constants, Fingerprint, Part};
 use super::table::{self, TableFlags};
 use super::{Answers, Batch, ElementDump, Outcome, Progress, ask_elements, ask_generation, sys};
 use crate::net::Family;
@@ -257,12 +257,11 @@ impl Socket {
         Err(AskError::Unsteady { what: what() })
     }
 
-    /// A number for what is constant in a table, which is another one after any change of its chains and rules, also if
-    /// they are deleted and made again, and of elements of [`Set::CONSTANT`]. The same for all tables without any.
+    /// What is constant in a table: another value after any change. The same for all tables without any.
     ///
     /// # Errors
     /// If the socket fails, or they do not hold still.
-    pub fn rules(&mut self, family: Family, table: &str) -> Result<u64, AskError> {
+    pub fn constants(&mut self, family: Family, table: &str) -> Result<Constants, AskError> {
         let what = || alloc::format!("rules of table {table}");
         for _ in 0..READINGS {
             let before = self.generation()?;
@@ -286,8 +285,8 @@ impl Socket {
                 };
             }
             if done && self.generation()? == before {
-                match fingerprint.number() {
-                    Some(number) => return Ok(number),
+                match fingerprint.finish() {
+                    Some(constants) => return Ok(constants),
                     None => thread::sleep(REHASHING),
                 }
             }

@@ -51,11 +51,11 @@ impl Table {
     /// Where rules or elements of constant sets are missing, or there are others, the table is made anew.
     fn repair(&mut self, family: Family) -> Result<(), TableError> {
         let position = usize::from(family == Family::Ipv6);
-        let noted = self.rules.get(position).copied().flatten();
+        let noted = self.constants.get(position).copied().flatten();
         let sound = match (noted, &mut self.socket) {
             (Some(noted), Some(socket)) => {
                 let table = &self.renderer.options().table;
-                socket.rules(family, table).map_err(TableError::Read)? == noted
+                socket.constants(family, table).map_err(TableError::Read)? == noted
             }
             (_, _) => true,
         };
@@ -67,7 +67,7 @@ impl Table {
         self.make(&[family])?;
         let steps = self.renderer.repair(family, Vec::new());
         self.carry_out(&steps)?;
-        self.note_rules()
+        self.note_constants()
     }
 
     /// All elements of a family's table, sorted; `None` if it is not there, or only through `nft`.

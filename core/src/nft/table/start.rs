@@ -22,7 +22,7 @@ use std::thread;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Absent,
-    /// Of another layout, or of somebody else; are its hooks in force?
+    /// Of another layout, not whole, or of somebody else; are its hooks in force?
     Other {
         awake: bool,
     },
@@ -73,7 +73,7 @@ impl Table {
         }
         self.load(node)?;
         self.started = true;
-        self.note_rules()?;
+        self.note_constants()?;
         self.condemn(now);
         self.put_others_to_sleep(now)?;
         if self.socket.is_some() {
@@ -143,15 +143,19 @@ impl Table {
         };
         let chains = socket.chains(family, &options.table);
         let chains = chains.map_err(TableError::Read)?;
+        let timeouts = chains.iter().filter_map(|name| timeout_of_chain(name));
+        let timeouts: BTreeMap<u32, u8> = timeouts.collect();
         let persists = flags.has(TableFlags::PERSISTENT) || !self.owned;
-        if !persists || !chains.contains(&self.renderer.layout(family)) {
-            let awake = !flags.has(TableFlags::ASLEEP) && !chains.is_empty();
-            return Ok(State::Other { awake });
+        if persists && chains.contains(&self.renderer.layout(family)) {
+            let constants = socket.constants(family, &options.table);
+            // Of what somebody emptied while nobody looked, the layout's name is left.
+            if constants.map_err(TableError::Read)?.count == self.renderer.count(family, &timeouts)
+            {
+                return Ok(State::Ours { timeouts });
+            }
         }
-        let sticky = chains.iter().filter_map(|name| timeout_of_chain(name));
-        Ok(State::Ours {
-            timeouts: sticky.collect(),
-        })
+        let awake = !flags.has(TableFlags::ASLEEP) && !chains.is_empty();
+        Ok(State::Other { awake })
     }
 
     /// Makes what is constant in these families anew, asleep; whatever is there goes.
