@@ -67,6 +67,12 @@ pub(crate) fn fill(
             errors.invalid(field, family, "not configured on this cluster");
         }
     }
+    // In a cluster there always is one.
+    if configured.is_empty() && !new.is_headless() {
+        let rule =
+            "no address can be allocated: no range of addresses (serviceCIDRs) is configured";
+        errors.invalid("spec.clusterIPs", new.ips(), rule);
+    }
     if errors.0.len() > found {
         return;
     }
