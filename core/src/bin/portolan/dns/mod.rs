@@ -34,7 +34,8 @@ const LONGEST_UDP: usize = 1232;
 /// What `portolan run` is told of DNS.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DnsArguments {
-    /// Answers DNS queries for Services here, by UDP and TCP, for instance 10.96.0.10:53 [default: nowhere]
+    /// Answers DNS queries for Services at this address of the host's, by UDP and TCP, for instance 192.168.66.11:53
+    /// [default: nowhere]
     #[arg(long, value_name = "IP:PORT")]
     dns: Option<SocketAddr>,
     /// The cluster's domain
