@@ -183,6 +183,13 @@ impl<A: Stored> Connections<A> {
         self.prefetch(opening.answer);
     }
 
+    /// Asks for the cache lines where the connection will be placed instead, where those asked for before are full.
+    #[inline]
+    pub fn ask_for_places(&self, opening: &Opening<A>) {
+        self.index.prefetch_place(opening.answer);
+        self.index.prefetch_place(opening.hash);
+    }
+
     /// A free record, claimed.
     #[inline(always)]
     fn draft(&self, progress: &Progress, now: u32) -> Option<Draft<'_, A>> {

@@ -102,6 +102,23 @@ impl Burst<'_> {
         }
     }
 
+    /// Asks for what else a packet's connection will be written to, if it is to be opened.
+    #[inline(always)]
+    pub(super) fn ask_again(&self, lane: &Lane) {
+        match lane {
+            Lane::Ipv4(plain) => self.ask_for_places(plain),
+            Lane::Ipv6(plain) => self.ask_for_places(plain),
+            Lane::Stranger(_) | Lane::Unusual => {}
+        }
+    }
+
+    #[inline(always)]
+    fn ask_for_places<A: Tracked>(&self, lane: &PlainLane<A>) {
+        if let Some(Decision::Open(choice)) = &lane.decision {
+            A::connections(self.shared).ask_for_places(&choice.opening);
+        }
+    }
+
     #[inline(always)]
     fn ask_for_index<A: Tracked>(&self, headers: &PlainHeaders<A>) -> u64 {
         let connections = A::connections(self.shared);
@@ -149,6 +166,7 @@ impl Burst<'_> {
 
     #[inline(never)]
     fn decide_ahead<A: Tracked>(&mut self, lane: &mut PlainLane<A>, found: Lookup) {
+        self.decided = true;
         let headers = lane.headers.headers();
         lane.decision = Some(self.decide(&headers, lane.hash, Arrival::Elsewhere, found));
     }

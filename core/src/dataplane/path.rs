@@ -35,6 +35,8 @@ pub(super) struct Burst<'burst> {
     pub(super) now: u32,
     /// For new connections.
     pub(super) allowance: &'burst mut Allowance,
+    /// Was any packet of this chunk decided on ahead?
+    pub(super) decided: bool,
     /// What this burst opened after its lookups were made.
     pub(super) opened: Opened,
     /// Packets by [`crate::net::Verdict`].

@@ -84,6 +84,7 @@ impl Worker {
             random: &mut self.random,
             now: self.latest.ticks(),
             allowance: &mut self.allowance,
+            decided: false,
             opened: Opened::default(),
             verdicts: [0; 4],
             bytes: 0,
@@ -112,8 +113,15 @@ impl Burst<'_> {
         let lanes = lanes.get_mut(..descriptors.len()).unwrap_or_default();
         // A chunk's lookups see what the chunks before it opened.
         self.opened = Opened::default();
+        self.decided = false;
         let groups = lanes.len().div_ceil(GROUP);
         for step in 0..groups.wrapping_add(2) {
+            let moved = group(step.checked_sub(2), lanes.len());
+            if self.decided {
+                for lane in lanes.get(moved.clone()).unwrap_or_default() {
+                    self.ask_again(lane);
+                }
+            }
             let read = group(Some(step), lanes.len());
             let lanes_read = lanes.get_mut(read.clone()).unwrap_or_default();
             let descriptors_read = descriptors.get(read).unwrap_or_default();
@@ -124,7 +132,6 @@ impl Burst<'_> {
             for lane in lanes.get_mut(asked).unwrap_or_default() {
                 self.ask(lane);
             }
-            let moved = group(step.checked_sub(2), lanes.len());
             let lanes_moved = lanes.get_mut(moved.clone()).unwrap_or_default();
             let descriptors_moved = descriptors.get_mut(moved).unwrap_or_default();
             for (descriptor, lane) in descriptors_moved.iter_mut().zip(lanes_moved) {

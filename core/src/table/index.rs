@@ -225,6 +225,17 @@ impl Index {
         Home::Beyond
     }
 
+    /// Asks for the cache line where an entry of this hash will be placed if its home, which was asked for before, is
+    /// full. The last slot is filled last, so one in use says that it probably is.
+    #[inline]
+    pub fn prefetch_place(&self, hash: u64) {
+        if let Some(Bucket { words: [.., last] }) = self.buckets.get(self.home(hash))
+            && last.read() != 0
+        {
+            self.prefetch(next_probe(hash));
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn prefetch_beyond(&self, hash: u64) {
