@@ -2,7 +2,7 @@
 
 use crate::{BATCH, Bench, address, batches, floors};
 use core::hint::black_box;
-use portolan::conntrack::{Connections, Opening, SourcePorts, Stored, Timeouts, Transport};
+use portolan::conntrack::{Connections, Opening, SourcePorts, Stored, Target, Timeouts, Transport};
 use portolan::driver::huge_pages;
 use portolan::net::{EndpointId, Protocol, Tuple};
 use portolan::packet::PlainHeaders;
@@ -85,22 +85,19 @@ fn table<A: Stored>(size: u32) -> Connections<A> {
     );
     for number in 0..size {
         let original = tuple::<A>(number);
-        let opening = Opening {
-            original,
-            hash: table.hash(&original),
-            endpoint_address: address(200, 1),
-            endpoint_port: 53,
+        let target = Target {
+            address: address(200, 1),
+            port: 53,
             endpoint: EndpointId(0),
-            endpoint_generation: 0,
-            local_endpoint: false,
+            generation: 0,
+            local: false,
             counted: false,
-            pick_up: false,
-            masquerade: None,
-            ports: SourcePorts::new(&(1_024..=65_535)),
-            random: 1,
         };
-        let opened = table.open(&opening, &Transport::Udp, OPENED, |_| true);
-        assert!(opened.is_ok(), "{}", opening.original);
+        let ports = (SourcePorts::new(&(1_024..=65_535)), 1);
+        let hash = table.hash(&original);
+        let opening = Opening::new(&table, (&original, hash), &target, None, ports);
+        let opened = table.open(&opening, &Transport::Udp, false, OPENED, |_| true);
+        assert!(opened.is_ok(), "{original}");
     }
     table
 }
