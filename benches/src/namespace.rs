@@ -21,9 +21,10 @@ impl Namespace {
         in_a_thread(|| {
             #[expect(unsafe_code, reason = "descriptors could be unshared, too")]
             // SAFETY: this thread, which ends here, changes its network and nothing else.
-            unsafe {
-                unshare_unsafe(UnshareFlags::NEWNET)?;
-            }
+            let unshared = unsafe { unshare_unsafe(UnshareFlags::NEWNET) };
+            unshared.map_err(|error| {
+                io::Error::new(error.kind(), format!("a network namespace: {error}"))
+            })?;
             run("ip", &["link", "set", "lo", "up"], "")?;
             File::open("/proc/thread-self/ns/net").map(Self)
         })

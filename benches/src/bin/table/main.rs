@@ -98,6 +98,9 @@ enum TrafficName {
     Ack,
 }
 
+/// Whose rows are measured first.
+const OURS: &str = "portolan";
+
 /// One row, as `--json` writes it: what does not apply is absent.
 #[derive(Debug, Serialize)]
 struct Row {
@@ -354,7 +357,7 @@ fn measure(choice: &Choice, arguments: &Arguments) -> Row {
         bytes_per_connection: Some(measured.bytes_per_connection),
         forwarding_ns: None,
         forwarding_nat_ns: None,
-        peer: "portolan",
+        peer: OURS,
     }
 }
 

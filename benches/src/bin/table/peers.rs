@@ -1,6 +1,6 @@
 //! The rows of others: bare lookups in maps, and what this machine's kernel adds to a forwarded packet.
 
-use crate::{Arguments, CaseName, DistributionName, FamilyName, ProtocolName, Row, name, or};
+use crate::{Arguments, CaseName, DistributionName, FamilyName, OURS, ProtocolName, Row, name, or};
 use clap::ValueEnum;
 use portolan_benches::{Peer, RteHash, kernel};
 
@@ -115,8 +115,19 @@ fn forward(
         }
     };
     let [protocol, distribution] = [name(ProtocolName::Tcp), name(DistributionName::Uniform)];
+    let ours = rows.iter().find(|row| {
+        row.peer == OURS
+            && (&row.case, row.connections, &row.family)
+                == (&name(case), connections, &name(family))
+            && (row.protocol.as_ref(), row.burst) == (Some(&protocol), Some(32))
+            && row.distribution == distribution
+    });
+    let times = ours.map_or_else(String::new, |row| {
+        let times = forwarded.added() / row.ns_per_packet;
+        format!(", {times:.0} times {OURS}'s")
+    });
     println!(
-        "{:<24}{connections:>12}{:>4}{protocol:>5}{:>6}{distribution:>9}{:>10.1} {}: {:.1} forwarded with it, {:.1} without",
+        "{:<24}{connections:>12}{:>4}{protocol:>5}{:>6}{distribution:>9}{:>10.1} {}: {:.1} forwarded with it, {:.1} without{times}",
         name(case),
         name(family),
         "",
