@@ -40,8 +40,10 @@ pub enum Case {
     EstablishedMasquerade,
     /// First packets of new connections; the table is full afterwards.
     New,
-    /// To destinations that are no frontends.
+    /// Between addresses that are no Service's, neither frontend nor endpoint.
     Pass,
+    /// From endpoints to destinations that are no frontends: it may be an answer, until it is looked up.
+    PassFromEndpoint,
     /// First packets of clients that never go on, into a table that is full: some evict one of their kind, others are
     /// dropped.
     SynFlood,
@@ -155,9 +157,11 @@ impl Scene {
     pub fn round(&mut self, clock: &CpuTime, packets: u32) -> (Duration, u64) {
         let wanted = match self.setup.case {
             Case::New => packets.min(self.setup.room_for_new()),
-            Case::EstablishedDnat | Case::EstablishedMasquerade | Case::Pass | Case::SynFlood => {
-                packets
-            }
+            Case::EstablishedDnat
+            | Case::EstablishedMasquerade
+            | Case::Pass
+            | Case::PassFromEndpoint
+            | Case::SynFlood => packets,
         };
         let measured = self.sender.round(clock, wanted);
         if self.setup.case == Case::New {
@@ -221,7 +225,10 @@ impl Setup {
     pub(crate) fn room_for_new(&self) -> u32 {
         match self.case {
             Case::New | Case::SynFlood => ROOM_FOR_NEW.min(self.connections / 2),
-            Case::EstablishedDnat | Case::EstablishedMasquerade | Case::Pass => 0,
+            Case::EstablishedDnat
+            | Case::EstablishedMasquerade
+            | Case::Pass
+            | Case::PassFromEndpoint => 0,
         }
     }
 }

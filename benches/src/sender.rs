@@ -1,7 +1,10 @@
 //! Who sends: packets of the connections of one dataplane, through a worker.
 
 use crate::clock::CpuTime;
-use crate::flow::{ENDPOINT_PORT, End, client, endpoint_address, frontend, node_address, stranger};
+use crate::flow::{
+    ENDPOINT_PORT, ENDPOINTS_EACH, End, SERVICES, client, endpoint_address, frontend, node_address,
+    stranger,
+};
 use crate::frame::{Segment, Shape};
 use crate::scene::{Case, Distribution, Family, Setup, Traffic};
 use core::time::Duration;
@@ -200,6 +203,13 @@ impl Sender {
                     let ends = [client(family, number), stranger(family, number)];
                     self.segment.push(family, protocol, ends, &Shape::SYN);
                 }
+                Case::PassFromEndpoint => {
+                    let number = self.choose();
+                    let endpoint = endpoint_address(family, number % (SERVICES * ENDPOINTS_EACH));
+                    let from = End::new(endpoint, client(family, number).port);
+                    let ends = [from, stranger(family, number)];
+                    self.segment.push(family, protocol, ends, &Shape::SYN);
+                }
             }
         }
         count
@@ -232,7 +242,7 @@ impl Sender {
 
     fn expected(&self) -> Verdict {
         match self.setup.case {
-            Case::Pass => Verdict::Pass,
+            Case::Pass | Case::PassFromEndpoint => Verdict::Pass,
             Case::EstablishedDnat | Case::EstablishedMasquerade | Case::New | Case::SynFlood => {
                 Verdict::Forward
             }

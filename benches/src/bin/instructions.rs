@@ -28,7 +28,7 @@ const PACKETS: u32 = 512;
 const HEADER: &str = "case,instructions_per_packet";
 
 /// Names and scenes, each with 1,024 connections.
-const CASES: [(&str, Case, Family, Protocol); 8] = [
+const CASES: [(&str, Case, Family, Protocol); 9] = [
     (
         "established_dnat_v4_tcp",
         Case::EstablishedDnat,
@@ -57,6 +57,12 @@ const CASES: [(&str, Case, Family, Protocol); 8] = [
     ("new_v6_tcp", Case::New, Family::Ipv6, Protocol::Tcp),
     ("pass_v4_tcp", Case::Pass, Family::Ipv4, Protocol::Tcp),
     ("pass_v6_tcp", Case::Pass, Family::Ipv6, Protocol::Tcp),
+    (
+        "pass_from_endpoint_v4_tcp",
+        Case::PassFromEndpoint,
+        Family::Ipv4,
+        Protocol::Tcp,
+    ),
 ];
 
 fn main() -> ExitCode {

@@ -24,7 +24,7 @@ const FORBIDDEN: [&str; 9] = [
     "_Unwind",
 ];
 /// What the loop over a burst's packets may call: what is seldom needed. Everything else is to be inlined.
-const SELDOM: [&str; 6] = [
+const SELDOM: [&str; 7] = [
     // An entry outside its home bucket.
     "Burst>::ask_beyond",
     "Index::prefetch_beyond",
@@ -32,6 +32,8 @@ const SELDOM: [&str; 6] = [
     "Burst>::decide_ahead",
     "Table>::search",
     "worker::finish",
+    // A SYN to where an endpoint is or was.
+    "Burst>::ask_beside",
     // A packet with parts of its work left to hardware.
     "PlainHeaders<A>::fit",
 ];

@@ -5,52 +5,28 @@
 use super::path::{Burst, Subject, transport};
 use super::shared::Tracked;
 use crate::conntrack::{EndpointLife, Opening, Target};
-use crate::net::{Direction, Family, Protocol};
+use crate::net::{Direction, Protocol};
 use crate::packet::{PlainHeaders, tcp_flags};
-use crate::table::Home;
 use crate::table::hash::next_seed;
 
-/// A plain packet of no connection that the index knew, to nobody's address.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stranger {
-    hash: u64,
-    /// The hash of its answer, if it may begin a connection.
-    answer: Option<u64>,
-    family: Family,
-}
-
 impl Burst<'_> {
-    /// What must be looked at again when the turn of a packet comes that is of no connection and to nobody. The line is
-    /// asked for where a connection beside it would be found.
+    /// Is it certain that a packet to nobody is beside no connection? Seldom it is not; then the line is asked for
+    /// where that connection would be found.
     #[inline(always)]
-    pub(super) fn stranger<A: Tracked>(&self, headers: &PlainHeaders<A>, hash: u64) -> Stranger {
-        let answer = may_begin(headers.protocol, headers.tcp_flags).then(|| {
-            let connections = A::connections(self.shared);
-            let answer = connections.hash(&headers.headers().tuple.reverse());
-            connections.prefetch(answer);
-            answer
-        });
-        Stranger {
-            hash,
-            answer,
-            family: A::FAMILY,
+    pub(super) fn is_alone<A: Tracked>(&self, headers: &PlainHeaders<A>) -> bool {
+        let (_, destination) = A::unpair(headers.addresses);
+        if !may_begin(headers.protocol, headers.tcp_flags) || !self.table.may_know(destination) {
+            return true;
         }
+        self.ask_beside(headers);
+        false
     }
 
-    /// Is it certain that a packet is of no connection, and beside none? Seldom it is not.
-    #[inline(always)]
-    pub(super) fn is_alone(&self, stranger: Stranger) -> bool {
-        if self.opened.may_hold(stranger.hash) {
-            return false;
-        }
-        let Some(answer) = stranger.answer else {
-            return true;
-        };
-        let home = match stranger.family {
-            Family::Ipv4 => self.shared.ipv4.candidate(answer),
-            Family::Ipv6 => self.shared.ipv6.candidate(answer),
-        };
-        matches!(home, Home::Nothing)
+    #[cold]
+    #[inline(never)]
+    fn ask_beside<A: Tracked>(&self, headers: &PlainHeaders<A>) {
+        let connections = A::connections(self.shared);
+        connections.prefetch(connections.hash(&headers.headers().tuple.reverse()));
     }
 
     /// What a packet that is not to a Service opens, and the endpoint's tag while it serves; `None` if the packet passes.

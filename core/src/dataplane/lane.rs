@@ -1,7 +1,6 @@
 //! What is found of a burst's packets before the first of them is moved, in short loops over all of them: each asks for
 //! the memory that the next one reads.
 
-use super::beside::Stranger;
 use super::decide::{Decision, destination};
 use super::descriptor::Descriptor;
 use super::path::Burst;
@@ -29,7 +28,10 @@ pub(super) type Lanes = [Lane; LANES];
 pub(super) enum Lane {
     Ipv4(PlainLane<Ipv4Addr>),
     Ipv6(PlainLane<Ipv6Addr>),
-    Stranger(Stranger),
+    /// Plain, of no connection when it was looked up, and to nobody: its hash.
+    Stranger(u64),
+    /// Between addresses of which no connection has either.
+    Nobodys,
     /// Not plain: parsed when its turn comes.
     Unusual,
 }
@@ -74,15 +76,28 @@ pub(super) fn packet_of<'frames>(
 impl Burst<'_> {
     /// Reads the headers, and asks for the index's line.
     #[inline(always)]
-    pub(super) fn read(&self, frames: &[u8], descriptor: &Descriptor, lane: &mut Lane) {
+    pub(super) fn read<const SIFT: bool>(
+        &self,
+        frames: &[u8],
+        descriptor: &Descriptor,
+        lane: &mut Lane,
+    ) {
         let Some(packet) = packet_of(frames, descriptor) else {
             *lane = Lane::Unusual;
             return;
         };
         // Each family by itself: an enum that went through memory would cost as much again.
         if let Some(headers) = plain_ipv4(packet, &descriptor.offload) {
+            if SIFT && self.is_nobodys(&headers) {
+                *lane = Lane::Nobodys;
+                return;
+            }
             *lane = Lane::Ipv4(PlainLane::new(headers, self.ask_for_index(&headers)));
         } else if let Some(headers) = plain_ipv6(packet, &descriptor.offload) {
+            if SIFT && self.is_nobodys(&headers) {
+                *lane = Lane::Nobodys;
+                return;
+            }
             *lane = Lane::Ipv6(PlainLane::new(headers, self.ask_for_index(&headers)));
         } else {
             *lane = Lane::Unusual;
@@ -95,10 +110,10 @@ impl Burst<'_> {
         let stranger = match lane {
             Lane::Ipv4(plain) => self.ask_for_record(plain),
             Lane::Ipv6(plain) => self.ask_for_record(plain),
-            Lane::Stranger(_) | Lane::Unusual => None,
+            Lane::Stranger(_) | Lane::Nobodys | Lane::Unusual => None,
         };
-        if let Some(stranger) = stranger {
-            *lane = Lane::Stranger(stranger);
+        if let Some(hash) = stranger {
+            *lane = Lane::Stranger(hash);
         }
     }
 
@@ -108,7 +123,7 @@ impl Burst<'_> {
         match lane {
             Lane::Ipv4(plain) => self.ask_for_places(plain),
             Lane::Ipv6(plain) => self.ask_for_places(plain),
-            Lane::Stranger(_) | Lane::Unusual => {}
+            Lane::Stranger(_) | Lane::Nobodys | Lane::Unusual => {}
         }
     }
 
@@ -119,6 +134,13 @@ impl Burst<'_> {
         }
     }
 
+    /// Is it certain by its addresses that the packet is nobody's?
+    #[inline(always)]
+    fn is_nobodys<A: Tracked>(&self, headers: &PlainHeaders<A>) -> bool {
+        let (source, destination) = A::unpair(headers.addresses);
+        self.table.is_between_strangers(source, destination)
+    }
+
     #[inline(always)]
     fn ask_for_index<A: Tracked>(&self, headers: &PlainHeaders<A>) -> u64 {
         let connections = A::connections(self.shared);
@@ -127,9 +149,9 @@ impl Burst<'_> {
         hash
     }
 
-    /// Says so if the packet is a stranger.
+    /// Gives the packet's hash if it is a stranger.
     #[inline(always)]
-    fn ask_for_record<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<Stranger> {
+    fn ask_for_record<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<u64> {
         match A::connections(self.shared).candidate(lane.hash) {
             Home::Entry(entry) => {
                 lane.candidate = Some(entry);
@@ -142,7 +164,7 @@ impl Burst<'_> {
 
     /// For entries that do not live in their home bucket: one in forty when the table is full.
     #[cold]
-    fn ask_beyond<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<Stranger> {
+    fn ask_beyond<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<u64> {
         lane.candidate = A::connections(self.shared).candidate_beyond(lane.hash);
         match lane.candidate {
             Some(_) => None,
@@ -151,9 +173,10 @@ impl Burst<'_> {
     }
 
     #[inline(always)]
-    fn decide_lane<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<Stranger> {
+    fn decide_lane<A: Tracked>(&mut self, lane: &mut PlainLane<A>) -> Option<u64> {
         match destination(self.table, &lane.headers.headers().tuple) {
-            Lookup::None => return Some(self.stranger(&lane.headers, lane.hash)),
+            Lookup::None if self.is_alone(&lane.headers) => return Some(lane.hash),
+            Lookup::None => lane.decision = Some(Decision::Pass),
             // What a choice rests on may change by what is opened until the packet's turn comes, or lies in its
             // descriptor.
             Lookup::Frontend(frontend) if !self.table.chooses_blindly(frontend) => {}

@@ -37,6 +37,8 @@ pub(super) struct Burst<'burst> {
     pub(super) allowance: &'burst mut Allowance,
     /// Was any packet of this chunk decided on ahead?
     pub(super) decided: bool,
+    /// Are packets between strangers told before anything is looked up? Only where there were some of late.
+    pub(super) sift: bool,
     /// What this burst opened after its lookups were made.
     pub(super) opened: Opened,
     /// Packets by [`crate::net::Verdict`].

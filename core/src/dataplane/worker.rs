@@ -1,7 +1,6 @@
 //! A burst: its packets are read, looked up and moved in groups that follow each other, and moved in order.
 
 use super::allowance::Allowance;
-use super::beside::Stranger;
 use super::decide::Decision;
 use super::descriptor::Descriptor;
 use super::descriptor_flags;
@@ -32,6 +31,8 @@ pub struct Worker {
     random: u64,
     /// The latest moment seen: a clock that steps back expires nothing early and extends nothing late.
     latest: Instant,
+    /// Did one in eight packets of the latest burst pass?
+    sift: bool,
     /// For new connections.
     allowance: Allowance,
     /// Of the burst under way; kept, because clearing them would cost more than filling them.
@@ -54,6 +55,7 @@ impl Worker {
             slot,
             random,
             latest: Instant::ZERO,
+            sift: true,
             allowance: Allowance::default(),
             lanes: [Lane::Unusual; LANES],
         }
@@ -85,6 +87,7 @@ impl Worker {
             now: self.latest.ticks(),
             allowance: &mut self.allowance,
             decided: false,
+            sift: self.sift,
             opened: Opened::default(),
             verdicts: [0; 4],
             bytes: 0,
@@ -102,6 +105,8 @@ impl Worker {
             burst.counters.add(verdict_index(verdict), count);
         }
         burst.counters.add(BYTES, burst.bytes);
+        let [passed, ..] = burst.verdicts;
+        self.sift = passed.saturating_mul(8) >= descriptors.len() as u64;
     }
 }
 
@@ -125,8 +130,16 @@ impl Burst<'_> {
             let read = group(Some(step), lanes.len());
             let lanes_read = lanes.get_mut(read.clone()).unwrap_or_default();
             let descriptors_read = descriptors.get(read).unwrap_or_default();
-            for (descriptor, lane) in descriptors_read.iter().zip(lanes_read) {
-                self.read(frames, descriptor, lane);
+            let reading = descriptors_read.iter().zip(lanes_read);
+            // Two loops: what the one has more would take registers from the other.
+            if self.sift {
+                for (descriptor, lane) in reading {
+                    self.read::<true>(frames, descriptor, lane);
+                }
+            } else {
+                for (descriptor, lane) in reading {
+                    self.read::<false>(frames, descriptor, lane);
+                }
             }
             let asked = group(step.checked_sub(1), lanes.len());
             for lane in lanes.get_mut(asked).unwrap_or_default() {
@@ -147,7 +160,12 @@ impl Burst<'_> {
         let moved = match lane {
             Lane::Ipv4(lane) => self.quick(frames, descriptor, lane),
             Lane::Ipv6(lane) => self.quick(frames, descriptor, lane),
-            Lane::Stranger(stranger) => self.pass(descriptor, *stranger),
+            // It may be somebody's by now.
+            Lane::Stranger(hash) if self.opened.may_hold(*hash) => None,
+            Lane::Stranger(_) | Lane::Nobodys => {
+                descriptor.settle(&Outcome::PASS);
+                Some(Verdict::Pass)
+            }
             Lane::Unusual => None,
         };
         let verdict = match moved {
@@ -157,16 +175,6 @@ impl Burst<'_> {
         if let Some(count) = self.verdicts.get_mut(verdict as usize) {
             *count = count.wrapping_add(1);
         }
-    }
-
-    /// Lets a packet pass that is nobody's. `None`: it may be somebody's by now.
-    #[inline(always)]
-    fn pass(&self, descriptor: &mut Descriptor, stranger: Stranger) -> Option<Verdict> {
-        if !self.is_alone(stranger) {
-            return None;
-        }
-        descriptor.settle(&Outcome::PASS);
-        Some(Verdict::Pass)
     }
 
     /// Writes and counts what became of a packet.
@@ -204,7 +212,7 @@ fn finish(
     let opened = match lane {
         Lane::Ipv4(lane) => burst.quick_first(frames, descriptor, lane),
         Lane::Ipv6(lane) => burst.quick_first(frames, descriptor, lane),
-        Lane::Stranger(_) | Lane::Unusual => None,
+        Lane::Stranger(_) | Lane::Nobodys | Lane::Unusual => None,
     };
     match opened {
         Some(verdict) => verdict,
@@ -223,7 +231,9 @@ fn finish_lane(
     let outcome = match lane {
         Lane::Ipv4(lane) => finish_plain(burst, frames, descriptor, lane),
         Lane::Ipv6(lane) => finish_plain(burst, frames, descriptor, lane),
-        Lane::Stranger(_) | Lane::Unusual => finish_unusual(burst, frames, descriptor),
+        Lane::Stranger(_) | Lane::Nobodys | Lane::Unusual => {
+            finish_unusual(burst, frames, descriptor)
+        }
     };
     burst.settle(descriptor, &outcome)
 }

@@ -265,8 +265,10 @@ impl Table {
             });
         }
         let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+        let address = words(spec.address);
+        self.marks.add(address);
         *entry = EndpointEntry {
-            address: words(spec.address),
+            address,
             tag: spec.tag,
             service: service.0,
             port: spec.port,
@@ -306,6 +308,7 @@ impl Table {
         let Some(link) = self.links.get_mut(position as usize) else {
             return;
         };
+        self.marks.add(address);
         self.free_frontend = link.next;
         *link = FrontendLink {
             address,

@@ -61,6 +61,23 @@ impl Table {
         self.hash_words(A::FAMILY, destination.to_words(), port, protocol.number())
     }
 
+    /// Is it certain that a packet between two addresses is not ours: neither is or ever was a frontend's or an
+    /// endpoint's, so that no connection can have it, and the destination lies in no ServiceCIDR?
+    #[inline(always)]
+    #[must_use]
+    pub fn is_between_strangers<A: Address>(&self, source: A, destination: A) -> bool {
+        // One branch for both, not one for each, half of which would be guessed wrong.
+        let known = self.marks.may_hold(source) | self.marks.may_hold(destination);
+        !known && !self.node.service_span(A::FAMILY).holds(destination)
+    }
+
+    /// May a connection to a Service reach an endpoint at this address, even one that is gone? `false` is certain.
+    #[inline]
+    #[must_use]
+    pub fn may_know<A: Address>(&self, address: A) -> bool {
+        self.marks.may_hold(address)
+    }
+
     /// Asks for the cache line that [`Table::lookup`] reads first.
     #[inline]
     pub fn prefetch<A: Address>(&self, hash: u64) {

@@ -1,5 +1,6 @@
 //! The compiled Service table: what the packets read, and what a control plane writes into it.
 
+mod address_marks;
 mod address_span;
 mod affinity;
 mod apply;

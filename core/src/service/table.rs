@@ -1,5 +1,6 @@
 //! One replica of the compiled Service table: memory of fixed size, taken once.
 
+use super::address_marks::AddressMarks;
 use super::bucket_tables::{BucketTable, BucketTables};
 use super::cluster_ips::ClusterIps;
 use super::frontend_map::FrontendMap;
@@ -206,6 +207,8 @@ pub struct Table {
     pub(super) node: NodeTable,
     /// ClusterIPs outside every Service prefix, for IPv4 and IPv6.
     pub(super) cluster_ips_outside: [ClusterIps; 2],
+    /// Of what is or was a frontend's or an endpoint's.
+    pub(super) marks: AddressMarks,
 }
 
 /// The memory that a table of these limits needs cannot be had.
@@ -263,13 +266,14 @@ impl Table {
             buckets: BucketTables::new(limits.hash_buckets)?,
             node: NodeTable::new(),
             cluster_ips_outside: [ClusterIps::NONE; 2],
+            marks: AddressMarks::new(Self::addresses(limits))?,
         })
     }
 
     /// Bytes that one replica of these limits takes, computed without taking them.
     ///
     /// Each family's map is made for all frontends, since all may be of one family, and for as many
-    /// ClusterIPs. An endpoint costs 47 bytes, a frontend about 230, a ServicePort 72.
+    /// ClusterIPs. An endpoint costs some 50 bytes, a frontend about 230, a ServicePort 72.
     #[must_use]
     pub const fn memory_bytes(limits: &TableLimits) -> u64 {
         let entries = Self::map_entries(limits);
@@ -287,11 +291,17 @@ impl Table {
             .saturating_add(Ranges::memory_bytes(limits.source_ranges))
             .saturating_add(BucketTables::memory_bytes(limits.hash_buckets))
             .saturating_add(NodeTable::MEMORY_BYTES)
+            .saturating_add(AddressMarks::memory_bytes(Self::addresses(limits)))
     }
 
     /// A frontend is one entry, and its address may be another.
     const fn map_entries(limits: &TableLimits) -> u64 {
         (limits.frontends as u64).saturating_mul(2)
+    }
+
+    /// Each frontend and each endpoint may have one of its own.
+    const fn addresses(limits: &TableLimits) -> u64 {
+        (limits.frontends as u64).saturating_add(limits.endpoints as u64)
     }
 
     /// What the table was made for.

@@ -331,6 +331,22 @@ pub(crate) fn opening(protocol: Protocol, from: SocketAddr, to: SocketAddr) -> V
     }
 }
 
+/// What an endpoint says to a first packet of each protocol: SYN and ACK, a datagram, INIT ACK.
+pub(crate) fn answer(protocol: Protocol, from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    match protocol {
+        Protocol::Tcp => build::tcp(from, to)
+            .flags(0x12)
+            .sequence(5)
+            .acknowledgment(1_001)
+            .build(),
+        Protocol::Udp => build::udp(from, to).build(),
+        Protocol::Sctp => build::sctp(from, to)
+            .verification_tag(0xfeed_beef)
+            .chunk(2, 0, &[0; 16])
+            .build(),
+    }
+}
+
 /// A small generator, so that a failure repeats (`SplitMix64`).
 #[derive(Debug, Clone)]
 pub(crate) struct Random(pub(crate) u64);

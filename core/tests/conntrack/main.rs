@@ -14,5 +14,6 @@ mod options;
 mod ports;
 mod reply;
 mod sctp;
+mod strangers;
 mod tcp;
 mod udp;

@@ -1,10 +1,11 @@
 //! Source ports: the whole range before failure, collisions solved for one flow only, NodePorts never given out.
 
-use crate::common::{Rig, cluster_ip, clusters, config, endpoint, node_port, opening, service};
+use crate::common::{
+    Rig, answer, cluster_ip, clusters, config, endpoint, node_port, opening, service, source,
+};
 use core::net::SocketAddr;
 use portolan::dataplane::{Config, DropReason, descriptor_flags};
 use portolan::net::Protocol;
-use portolan::packet::build;
 use std::collections::BTreeSet;
 
 #[test]
@@ -116,28 +117,8 @@ fn one_client_reaches_one_endpoint_by_two_addresses_from_one_port() {
             assert_eq!(second.1.source, cluster.client, "and no other address");
             // Each answer goes back to the address that was asked, and to the client's own port.
             for (vip, forward) in [first, second] {
-                let answer = match protocol {
-                    Protocol::Tcp => build::tcp(
-                        (cluster.endpoints[0], 8080),
-                        (forward.source, forward.source_port),
-                    )
-                    .flags(0x12)
-                    .sequence(5)
-                    .acknowledgment(1_001)
-                    .build(),
-                    Protocol::Udp => build::udp(
-                        (cluster.endpoints[0], 8080),
-                        (forward.source, forward.source_port),
-                    )
-                    .build(),
-                    Protocol::Sctp => build::sctp(
-                        (cluster.endpoints[0], 8080),
-                        (forward.source, forward.source_port),
-                    )
-                    .verification_tag(0xfeed_beef)
-                    .chunk(2, 0, &[0; 16])
-                    .build(),
-                };
+                let endpoint = SocketAddr::new(cluster.endpoints[0], 8080);
+                let answer = answer(protocol, endpoint, source(&forward));
                 let back = rig.send(&answer).forwarded();
                 assert_eq!((back.source, back.source_port), (vip, 80));
                 assert_eq!(

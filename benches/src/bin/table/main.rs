@@ -66,8 +66,10 @@ enum CaseName {
     EstablishedMasquerade,
     /// First packets of new connections
     New,
-    /// Packets to destinations that are no frontends
+    /// Packets between addresses that are no Service's
     Pass,
+    /// Packets from endpoints to destinations that are no frontends
+    PassFromEndpoint,
     /// First packets of ever new clients, into a table that is full
     SynFlood,
 }
@@ -276,6 +278,7 @@ impl CaseName {
             Self::EstablishedMasquerade => Case::EstablishedMasquerade,
             Self::New => Case::New,
             Self::Pass => Case::Pass,
+            Self::PassFromEndpoint => Case::PassFromEndpoint,
             Self::SynFlood => Case::SynFlood,
         }
     }

@@ -157,6 +157,7 @@ fn taken(table: &Table) -> u64 {
         + table.pages.bytes()
         + table.ranges.bytes()
         + table.buckets.bytes()
+        + table.marks.bytes()
         + node_table::NodeTable::MEMORY_BYTES
 }
 

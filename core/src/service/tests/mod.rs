@@ -1,5 +1,6 @@
 //! The table against a plain model, at its limits, and in what an edit costs.
 
+mod address_marks;
 mod affinity;
 mod limits;
 mod lists;
