@@ -16,7 +16,6 @@ use crate::packet::{Headers, Kind, Parsed, parse_any};
 use crate::service::Table;
 use crate::sync::{CounterSlot, Reader};
 use alloc::sync::Arc;
-use core::ops::Range;
 
 /// One thread's way of moving packets.
 ///
@@ -110,27 +109,51 @@ impl Worker {
     }
 }
 
+/// A group's packets, and what is found of them.
+type Group<'burst> = Option<(&'burst mut [Descriptor], &'burst mut [Lane; GROUP])>;
+
 impl Burst<'_> {
     /// Moves at most [`LANES`] packets, in groups: while one is moved, the records of the next are under way, and the
     /// index's lines of the one after.
     #[inline(always)]
     fn chunk(&mut self, frames: &mut [u8], descriptors: &mut [Descriptor], lanes: &mut Lanes) {
-        let lanes = lanes.get_mut(..descriptors.len()).unwrap_or_default();
         // A chunk's lookups see what the chunks before it opened.
         self.opened = Opened::default();
         self.decided = false;
-        let groups = lanes.len().div_ceil(GROUP);
-        for step in 0..groups.wrapping_add(2) {
-            let moved = group(step.checked_sub(2), lanes.len());
-            if self.decided {
-                for lane in lanes.get(moved.clone()).unwrap_or_default() {
+        let (lanes, _) = lanes.as_chunks_mut();
+        let mut groups = Iterator::zip(descriptors.chunks_mut(GROUP), lanes);
+        let (mut asked, mut read): (Group<'_>, Group<'_>) = (None, None);
+        loop {
+            if self.decided
+                && let Some((descriptors, lanes)) = &asked
+            {
+                for lane in lanes.get(..descriptors.len()).unwrap_or_default() {
                     self.ask_again(lane);
                 }
             }
-            let read = group(Some(step), lanes.len());
-            let lanes_read = lanes.get_mut(read.clone()).unwrap_or_default();
-            let descriptors_read = descriptors.get(read).unwrap_or_default();
-            let reading = descriptors_read.iter().zip(lanes_read);
+            let mut next = groups.next();
+            if let Some((descriptors, lanes)) = &mut next {
+                self.read_group(frames, descriptors, lanes);
+            }
+            if let Some((descriptors, lanes)) = &mut read {
+                for lane in lanes.get_mut(..descriptors.len()).unwrap_or_default() {
+                    self.ask(lane);
+                }
+            }
+            if let Some((descriptors, lanes)) = asked {
+                self.carry_group(frames, descriptors, lanes);
+            } else if next.is_none() && read.is_none() {
+                return;
+            }
+            (asked, read) = (read, next);
+        }
+    }
+
+    #[inline(always)]
+    fn read_group(&self, frames: &[u8], descriptors: &[Descriptor], lanes: &mut [Lane; GROUP]) {
+        // A whole group's loop counts nothing but packets.
+        if let Ok(descriptors) = <&[Descriptor; GROUP]>::try_from(descriptors) {
+            let reading = descriptors.iter().zip(lanes);
             // Two loops: what the one has more would take registers from the other.
             if self.sift {
                 for (descriptor, lane) in reading {
@@ -141,39 +164,81 @@ impl Burst<'_> {
                     self.read::<false>(frames, descriptor, lane);
                 }
             }
-            let asked = group(step.checked_sub(1), lanes.len());
-            for lane in lanes.get_mut(asked).unwrap_or_default() {
-                self.ask(lane);
-            }
-            let lanes_moved = lanes.get_mut(moved.clone()).unwrap_or_default();
-            let descriptors_moved = descriptors.get_mut(moved).unwrap_or_default();
-            for (descriptor, lane) in descriptors_moved.iter_mut().zip(lanes_moved) {
-                self.carry(frames, descriptor, lane);
+        } else {
+            for (descriptor, lane) in descriptors.iter().zip(lanes) {
+                self.read_one(frames, descriptor, lane);
             }
         }
+    }
+
+    #[inline(always)]
+    fn carry_group(
+        &mut self,
+        frames: &mut [u8],
+        descriptors: &mut [Descriptor],
+        lanes: &mut [Lane; GROUP],
+    ) {
+        if descriptors.len() == GROUP {
+            for (descriptor, lane) in descriptors.iter_mut().zip(lanes) {
+                self.carry(frames, descriptor, lane);
+            }
+        } else {
+            for (descriptor, lane) in descriptors.iter_mut().zip(lanes) {
+                self.carry_one(frames, descriptor, lane);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn read_one(&self, frames: &[u8], descriptor: &Descriptor, lane: &mut Lane) {
+        if self.sift {
+            self.read::<true>(frames, descriptor, lane);
+        } else {
+            self.read::<false>(frames, descriptor, lane);
+        }
+    }
+
+    #[inline(never)]
+    fn carry_one(&mut self, frames: &mut [u8], descriptor: &mut Descriptor, lane: &mut Lane) {
+        self.carry(frames, descriptor, lane);
     }
 
     /// Moves a packet whose record was asked for.
     #[inline(always)]
     fn carry(&mut self, frames: &mut [u8], descriptor: &mut Descriptor, lane: &mut Lane) {
         self.bytes = self.bytes.wrapping_add(u64::from(descriptor.len));
-        let moved = match lane {
-            Lane::Ipv4(lane) => self.quick(frames, descriptor, lane),
-            Lane::Ipv6(lane) => self.quick(frames, descriptor, lane),
-            // It may be somebody's by now.
-            Lane::Stranger(hash) if self.opened.may_hold(*hash) => None,
-            Lane::Stranger(_) | Lane::Nobodys => {
-                descriptor.settle(&Outcome::PASS);
-                Some(Verdict::Pass)
-            }
-            Lane::Unusual => None,
-        };
+        let moved = self.carry_quickly(frames, descriptor, lane);
         let verdict = match moved {
             Some(verdict) => verdict,
             None => finish(self, frames, descriptor, lane),
         };
         if let Some(count) = self.verdicts.get_mut(verdict as usize) {
             *count = count.wrapping_add(1);
+        }
+    }
+
+    /// Not one choice of five, which would be a jump through a table.
+    #[inline(always)]
+    fn carry_quickly(
+        &self,
+        frames: &mut [u8],
+        descriptor: &mut Descriptor,
+        lane: &Lane,
+    ) -> Option<Verdict> {
+        if let Lane::Ipv4(lane) = lane {
+            return self.quick(frames, descriptor, lane);
+        }
+        if let Lane::Ipv6(lane) = lane {
+            return self.quick(frames, descriptor, lane);
+        }
+        match lane {
+            // It may be somebody's by now.
+            Lane::Stranger(hash) if self.opened.may_hold(*hash) => None,
+            Lane::Stranger(_) | Lane::Nobodys => {
+                descriptor.settle(&Outcome::PASS);
+                Some(Verdict::Pass)
+            }
+            Lane::Ipv4(_) | Lane::Ipv6(_) | Lane::Unusual => None,
         }
     }
 
@@ -190,15 +255,6 @@ impl Burst<'_> {
         }
         outcome.verdict
     }
-}
-
-/// Where a group lies among so many packets; nowhere if there is none of this number.
-#[inline(always)]
-fn group(number: Option<usize>, packets: usize) -> Range<usize> {
-    let Some(first) = number.map(|number| number.wrapping_mul(GROUP)) else {
-        return 0..0;
-    };
-    first.min(packets)..first.wrapping_add(GROUP).min(packets)
 }
 
 /// What is not moved quickly.
