@@ -68,7 +68,7 @@ pub fn measure(
         Case::EstablishedDnat => (Translation::Destination, packets.next_multiple_of(2)),
         Case::EstablishedMasquerade => (Translation::Both, packets.next_multiple_of(2)),
         Case::New => (Translation::Destination, NEW_EACH),
-        Case::Pass | Case::SynFlood => {
+        Case::Pass | Case::PassFromEndpoint | Case::SynFlood => {
             return Err(io::Error::other("the kernel is not asked for that"));
         }
     };
