@@ -41,10 +41,12 @@ fn batch<A: Stored>(table: &Connections<A>, first: u32, wanted: bool, random: &m
         let tuple = tuple::<A>(first + number as u32);
         let headers = PlainHeaders {
             addresses: A::pair(tuple.source, tuple.destination),
-            ports: (u32::from(tuple.source_port) << 16) | u32::from(tuple.destination_port),
+            ports: tuple.ports(),
             end: 60,
             protocol: tuple.protocol,
             tcp_flags: 0,
+            tcp_payload: 0,
+            partial: false,
         };
         let hash = table.hash_plain(&headers);
         table.prefetch(hash);

@@ -24,7 +24,7 @@ const FORBIDDEN: [&str; 9] = [
     "_Unwind",
 ];
 /// What the loop over a burst's packets may call: what is seldom needed. Everything else is to be inlined.
-const SELDOM: [&str; 7] = [
+const SELDOM: [&str; 9] = [
     // An entry outside its home bucket.
     "Burst>::ask_beyond",
     "Index::prefetch_beyond",
@@ -35,7 +35,10 @@ const SELDOM: [&str; 7] = [
     // A SYN to where an endpoint is or was.
     "Burst>::ask_beside",
     // A packet with parts of its work left to hardware.
-    "PlainHeaders<A>::fit",
+    "PlainHeaders<A>::is_partial",
+    // Of a group that is cut short.
+    "Burst>::read_one",
+    "Burst>::carry_one",
 ];
 const ALLOWED: [&str; 4] = ["memcpy", "memset", "memmove", "memcmp"];
 

@@ -2,7 +2,7 @@
 //! do.
 
 use super::record::{Stored, join, join16, split, split16};
-use crate::net::{Direction, EndpointId, Protocol, Tuple};
+use crate::net::{Direction, EndpointId, Ports, Protocol, Tuple};
 use crate::packet::{Delta, PlainRewrite};
 
 /// Bits of a binding's flags.
@@ -40,11 +40,14 @@ pub struct Binding<A: Stored> {
     pub(super) addresses: [A::Pair; 2],
     /// Their ports: those of the original direction in the upper half.
     pub(super) ports: u64,
-    /// Endpoint 32, its generation 16, protocol 8, flags 8.
-    pub(super) bound: u64,
+    pub(super) bound: Bound,
     /// By what checksums of the original direction change: the network header's 16, the transport header's 16.
     pub(super) deltas: u32,
 }
+
+/// What of a binding is of no direction: endpoint 32, its generation 16, protocol 8, flags 8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound(pub(super) u64);
 
 impl<A: Stored> Binding<A> {
     /// Of a connection to `target`, whose first packet has the tuple `original`, the source of which becomes `source`.
@@ -67,13 +70,13 @@ impl<A: Stored> Binding<A> {
             | flag(target.local, binding_flags::LOCAL_ENDPOINT)
             | flag(target.counted, binding_flags::COUNTED);
         let kind = u16::from_be_bytes([original.protocol.number(), flags]);
-        let bound = join(target.endpoint.0, join16(target.generation, kind));
+        let bound = Bound(join(target.endpoint.0, join16(target.generation, kind)));
         Self::between(original, &forward, bound)
     }
 
     /// What makes `forward` of `original`, and back.
     #[inline(always)]
-    fn between(original: &Tuple<A>, forward: &Tuple<A>, bound: u64) -> Self {
+    fn between(original: &Tuple<A>, forward: &Tuple<A>, bound: Bound) -> Self {
         let network = Delta::of_addresses(original, forward);
         let transport = network.plus(Delta::of_ports(original, forward));
         Self {
@@ -81,10 +84,7 @@ impl<A: Stored> Binding<A> {
                 A::pair(original.source, original.destination),
                 A::pair(forward.destination, forward.source),
             ],
-            ports: join(
-                join16(original.source_port, original.destination_port),
-                join16(forward.destination_port, forward.source_port),
-            ),
+            ports: join(original.ports().0, forward.ports().turned().0),
             bound,
             deltas: join16(network.to_bits(), transport.to_bits()),
         }
@@ -102,17 +102,17 @@ impl<A: Stored> Binding<A> {
     /// The source port that the endpoint sees.
     #[inline]
     pub(super) const fn source_port(&self) -> u16 {
-        split16(split(self.ports).1).1
+        Ports(split(self.ports).1).destination()
     }
 
     /// Addresses and ports of a direction's packets.
     #[inline(always)]
-    pub(super) const fn words(&self, direction: Direction) -> (A::Pair, u32) {
+    pub(super) const fn words(&self, direction: Direction) -> (A::Pair, Ports) {
         let [original, reply] = self.addresses;
         let (original_ports, reply_ports) = split(self.ports);
         match direction {
-            Direction::Original => (original, original_ports),
-            Direction::Reply => (reply, reply_ports),
+            Direction::Original => (original, Ports(original_ports)),
+            Direction::Reply => (reply, Ports(reply_ports)),
         }
     }
 
@@ -122,12 +122,11 @@ impl<A: Stored> Binding<A> {
     pub fn tuple(&self, direction: Direction) -> Tuple<A> {
         let (addresses, ports) = self.words(direction);
         let (source, destination) = A::unpair(addresses);
-        let (source_port, destination_port) = split16(ports);
         Tuple {
             source,
             destination,
-            source_port,
-            destination_port,
+            source_port: ports.source(),
+            destination_port: ports.destination(),
             protocol: self.protocol(),
         }
     }
@@ -147,7 +146,7 @@ impl<A: Stored> Binding<A> {
         let (network, transport) = self.deltas(direction);
         PlainRewrite {
             addresses: A::turned(addresses),
-            ports: ports.rotate_left(16),
+            ports: ports.turned(),
             network,
             transport,
         }
@@ -168,48 +167,97 @@ impl<A: Stored> Binding<A> {
     #[inline]
     #[must_use]
     pub const fn endpoint(&self) -> EndpointId {
-        EndpointId(split(self.bound).0)
+        self.bound.endpoint()
     }
 
     /// The endpoint's generation when it was chosen, as [`super::Endpoints`] counts.
     #[inline]
     #[must_use]
     pub const fn endpoint_generation(&self) -> u16 {
-        split16(split(self.bound).1).0
+        self.bound.endpoint_generation()
     }
 
     /// The transport protocol.
     #[inline]
     #[must_use]
     pub fn protocol(&self) -> Protocol {
-        let [.., number, _] = self.bound.to_be_bytes();
-        Protocol::from_number(number).unwrap_or(Protocol::Udp)
+        self.bound.protocol()
     }
 
     /// Is the source translated to the node's address too?
     #[inline]
     #[must_use]
     pub const fn masquerade(&self) -> bool {
-        self.has(binding_flags::MASQUERADE)
+        self.bound.masquerade()
     }
 
     /// Is the endpoint on this node?
     #[inline]
     #[must_use]
     pub const fn local_endpoint(&self) -> bool {
-        self.has(binding_flags::LOCAL_ENDPOINT)
+        self.bound.local_endpoint()
     }
 
     /// Is it one of its endpoint's load ([`crate::sync::Loads`])?
     #[inline]
     #[must_use]
     pub const fn counted(&self) -> bool {
+        self.bound.counted()
+    }
+}
+
+impl Bound {
+    /// The endpoint chosen.
+    #[inline(always)]
+    #[must_use]
+    pub const fn endpoint(self) -> EndpointId {
+        EndpointId(split(self.0).0)
+    }
+
+    /// The endpoint's generation when it was chosen, as [`super::Endpoints`] counts.
+    #[inline(always)]
+    #[must_use]
+    pub const fn endpoint_generation(self) -> u16 {
+        split16(split(self.0).1).0
+    }
+
+    /// The transport protocol.
+    #[inline(always)]
+    #[must_use]
+    pub fn protocol(self) -> Protocol {
+        Protocol::from_number(self.protocol_number()).unwrap_or(Protocol::Udp)
+    }
+
+    #[inline(always)]
+    pub(super) const fn protocol_number(self) -> u8 {
+        let [.., number, _] = self.0.to_be_bytes();
+        number
+    }
+
+    /// Is the source translated to the node's address too?
+    #[inline(always)]
+    #[must_use]
+    pub const fn masquerade(self) -> bool {
+        self.has(binding_flags::MASQUERADE)
+    }
+
+    /// Is the endpoint on this node?
+    #[inline(always)]
+    #[must_use]
+    pub const fn local_endpoint(self) -> bool {
+        self.has(binding_flags::LOCAL_ENDPOINT)
+    }
+
+    /// Is it one of its endpoint's load ([`crate::sync::Loads`])?
+    #[inline(always)]
+    #[must_use]
+    pub const fn counted(self) -> bool {
         self.has(binding_flags::COUNTED)
     }
 
-    #[inline]
-    const fn has(&self, flag: u8) -> bool {
-        let [.., flags] = self.bound.to_be_bytes();
+    #[inline(always)]
+    const fn has(self, flag: u8) -> bool {
+        let [.., flags] = self.0.to_be_bytes();
         flags & flag != 0
     }
 }

@@ -5,7 +5,7 @@
 //! share the table; nothing locks.
 
 use super::binding::Binding;
-use super::record::{Counted, Record, Stored, join, join16, split};
+use super::record::{Counted, Record, Stored, join, split};
 use super::state::{Memory, Progress, State, Step, Transport, step};
 use super::tcp;
 use super::timeouts::{TimeoutTicks, Timeouts};
@@ -582,6 +582,5 @@ fn eviction_class<A: Stored>(hit: &Hit<'_, A>, now: u32) -> Option<u8> {
 #[inline]
 pub(super) fn hash<A: Stored>(key: &HashKey, tuple: &Tuple<A>) -> u64 {
     let addresses = A::pair(tuple.source, tuple.destination);
-    let ports = join16(tuple.source_port, tuple.destination_port);
-    A::hash_words(key, addresses, ports, tuple.protocol)
+    A::hash_words(key, addresses, tuple.ports(), tuple.protocol)
 }

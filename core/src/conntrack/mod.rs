@@ -24,12 +24,12 @@ mod tcp;
 mod timeouts;
 mod udp;
 
-pub use binding::{Binding, Target};
+pub use binding::{Binding, Bound, Target};
 pub use connections::{Connection, Connections, Hit};
 pub use endpoints::{EndpointLife, Endpoints};
 pub use fragments::{Followed, FragmentKey, Fragments};
 pub use open::{OpenError, Opening, SourcePorts};
-pub use quick::Quick;
+pub use quick::{Quick, QuickStep};
 pub use record::Stored;
 pub use state::{Progress, State, Step, Transport};
 pub use timeouts::{SctpTimeouts, TcpTimeouts, Timeouts};

@@ -5,30 +5,35 @@
 //! that direction, so that one comparison finds the tuple, and the other pair, turned round, is what the packet
 //! becomes. A direction is a number, and chooses by address or shift, not by branch.
 
-use super::binding::binding_flags;
+use super::binding::Bound;
 use super::connections::{Connections, REFRESH_TICKS, decode};
 use super::record::{Record, Stored, join, split};
 use super::state::State;
 use super::tcp::{self, Side};
 use super::udp;
-use crate::net::{Direction, EndpointId};
+use crate::net::Direction;
 use crate::packet::{Delta, PlainHeaders, PlainRewrite, TcpSegment};
-use crate::sync::{Header, Life};
+use crate::sync::{Header, Life, Word};
 use crate::table::Entry;
 
-/// A live connection, as far as its next packet needs it.
+/// A live connection, as far as its next packet needs it. What is read of it means something only if its header is the
+/// same afterwards, which [`Quick::settle`] sees to before it writes.
 #[derive(Debug, Clone, Copy)]
 pub struct Quick<'table, A: Stored> {
     record: &'table Record<A>,
     header: Header,
-    /// Checksum deltas and windows.
-    checks: u64,
-    binding: u64,
-    /// Addresses and ports of the other direction.
-    addresses: A::Pair,
-    ports: u32,
     /// Which way the packet goes.
     pub direction: Direction,
+}
+
+/// What a packet does to its connection.
+#[derive(Debug, Clone, Copy)]
+pub struct QuickStep {
+    life: Life,
+    timeout: u32,
+    /// What was remembered of the sender and of both windows, and is to be; nothing of UDP.
+    seen: Option<[u64; 2]>,
+    checks: [u64; 2],
 }
 
 impl<A: Stored> Connections<A> {
@@ -44,14 +49,10 @@ impl<A: Stored> Connections<A> {
         )
     }
 
-    /// The connection of `candidate`, if it is live and the packet's. `None` says nothing: ask
+    /// The connection of `candidate`, if it has not expired and is the packet's. `None` says nothing: ask
     /// [`Connections::find`].
     #[inline(always)]
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "fields are taken out of words"
-    )]
     pub fn quick(
         &self,
         candidate: Entry,
@@ -61,68 +62,59 @@ impl<A: Stored> Connections<A> {
         let (number, version, direction) = decode(candidate);
         let record = self.records.get(number as usize)?;
         let header = record.header();
-        let (own, other) = record.pair_of(direction);
-        // Own ports in the upper half.
-        let turn = 32 * u32::from(direction as u8);
-        let ports = record.ports.read().rotate_left(turn);
-        let binding = record.binding.read();
-        let checks = record.checks.read();
         let same = header.version() & 0x7fff == version
-            && matches!(header.life(), Life::Live(_))
             && header.deadline() > now
-            && own == headers.addresses
-            && split(ports).0 == headers.ports
-            && (binding >> 8) as u8 == headers.protocol.number();
-        if !same || !header.unchanged(&record.header) {
-            return None;
-        }
-        Some(Quick {
+            && record.pair(direction) == headers.addresses
+            && record.ports_of(direction)[0] == headers.ports
+            && record.bound().protocol_number() == headers.protocol.number();
+        same.then_some(Quick {
             record,
             header,
-            checks,
-            binding,
-            addresses: other,
-            ports: split(ports).1,
             direction,
         })
     }
 
-    /// Steps a settled TCP connection by a plain segment. `None`: nothing has changed, ask
+    /// What a plain segment does to a settled TCP connection: `header` and so many bytes of data. `None`: ask
     /// [`Connections::advance`].
     #[inline(always)]
     #[must_use]
-    pub fn advance_tcp(&self, quick: &Quick<'_, A>, segment: &TcpSegment, now: u32) -> Option<()> {
-        if quick.header.life() != Life::Live(tcp::SETTLED.bits()) {
+    pub fn step_tcp(
+        &self,
+        quick: &Quick<'_, A>,
+        header: &[u8; 20],
+        payload_len: u32,
+    ) -> Option<QuickStep> {
+        if !quick.header.is(Life::Live(tcp::SETTLED.bits())) {
             return None;
         }
-        let [own_seen, peer_seen] = quick.record.seen_of(quick.direction);
-        // The windows of the original direction lie in the upper half.
-        let shift = 16 * u32::from(quick.direction.reverse() as u8);
-        let windows = split(quick.checks).1;
-        let own = Side::new(own_seen.read(), windows >> shift);
-        let peer = Side::new(peer_seen.read(), windows >> (16 ^ shift));
-        let (next, timeout) = tcp::step_plain(segment, own, peer, &self.timeouts)?;
-        refresh(quick, tcp::SETTLED, timeout, now)?;
-        if next.seen() != own.seen() {
-            own_seen.write(next.seen());
-        }
-        if next.window() != own.window() {
-            let kept = windows & !(0xffff << shift);
-            let windows = kept | (u32::from(next.window()) << shift);
-            // Lost to a concurrent change: the next packet announces its window again.
-            let deltas = split(quick.checks).0;
-            let _ = quick
-                .record
-                .checks
-                .swap_if(quick.checks, join(deltas, windows));
-        }
-        Some(())
+        let record = quick.record;
+        let checks = record.checks.read();
+        let [own, peer] = record.seen_of(quick.direction).map(Word::read);
+        // Own window in the upper half.
+        let turn = 16 * u32::from(quick.direction as u8);
+        let windows = split(checks).1.rotate_left(turn);
+        let (own, peer) = (Side::new(own, windows >> 16), Side::new(peer, windows));
+        // Read last: what is read before other threads' words cannot wait until it is needed.
+        let segment = TcpSegment::of_header(header, payload_len);
+        let (next, timeout) = tcp::step_plain(&segment, own, peer, &self.timeouts)?;
+        let next_checks = if next.window() == own.window() {
+            checks
+        } else {
+            let windows = (u32::from(next.window()) << 16) | (windows & 0xffff);
+            join(split(checks).0, windows.rotate_right(turn))
+        };
+        Some(QuickStep {
+            life: Life::Live(tcp::SETTLED.bits()),
+            timeout,
+            seen: Some([own.seen(), next.seen()]),
+            checks: [checks, next_checks],
+        })
     }
 
-    /// Steps a UDP connection. `None`: nothing has changed, ask [`Connections::advance`].
+    /// What a datagram does to a UDP connection. `None`: ask [`Connections::advance`].
     #[inline(always)]
     #[must_use]
-    pub fn advance_udp(&self, quick: &Quick<'_, A>, now: u32) -> Option<()> {
+    pub fn step_udp(&self, quick: &Quick<'_, A>, now: u32) -> Option<QuickStep> {
         let Life::Live(bits) = quick.header.life() else {
             return None;
         };
@@ -134,64 +126,66 @@ impl<A: Stored> Connections<A> {
             now,
             &self.timeouts,
         );
-        refresh(quick, progress.state, progress.timeout, now)
+        Some(QuickStep {
+            life: Life::Live(progress.state.bits()),
+            timeout: progress.timeout,
+            seen: None,
+            checks: [quick.record.checks.read(); 2],
+        })
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "fields are taken out of words"
-)]
 impl<A: Stored> Quick<'_, A> {
-    /// What the packet becomes.
+    /// Endpoint and flags.
     #[inline(always)]
     #[must_use]
-    pub fn rewrite(&self) -> PlainRewrite<A> {
-        let delta = |bits: u64| Delta::from_bits(bits as u16).in_direction(self.direction);
-        PlainRewrite {
-            addresses: A::turned(self.addresses),
-            ports: self.ports.rotate_left(16),
-            network: delta(self.checks >> 48),
-            transport: delta(self.checks >> 32),
+    pub fn bound(&self) -> Bound {
+        self.record.bound()
+    }
+
+    /// Takes the step, and says what the packet becomes. `None`: nothing has changed, the connection has moved on since
+    /// it was found.
+    #[inline(always)]
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "fields are taken out of words"
+    )]
+    pub fn settle(&self, step: &QuickStep, now: u32) -> Option<PlainRewrite<A>> {
+        let Self {
+            record,
+            header,
+            direction,
+        } = *self;
+        let [checks, next_checks] = step.checks;
+        let delta = |bits: u64| Delta::from_bits(bits as u16).in_direction(direction);
+        let to = PlainRewrite {
+            addresses: A::turned(record.pair(direction.reverse())),
+            ports: record.ports_of(direction)[1].turned(),
+            network: delta(checks >> 48),
+            transport: delta(checks >> 32),
+        };
+        // The last that is read, and before anything is written.
+        if !header.unchanged(&record.header) {
+            return None;
         }
+        let deadline = now.saturating_add(step.timeout);
+        let later = deadline.wrapping_sub(header.deadline());
+        // Neither earlier nor later by so much, in one comparison.
+        let near = later.wrapping_add(REFRESH_TICKS - 1) < 2 * REFRESH_TICKS - 1;
+        if !header.is(step.life) || !near {
+            header.advance(&record.header, step.life, deadline).ok()?;
+        }
+        if let Some([before, after]) = step.seen
+            && before != after
+        {
+            let [seen, _] = record.seen_of(direction);
+            seen.write(after);
+        }
+        if next_checks != checks {
+            // Lost to a concurrent change: the next packet announces its window again.
+            let _ = record.checks.swap_if(checks, next_checks);
+        }
+        Some(to)
     }
-
-    /// The endpoint.
-    #[inline(always)]
-    #[must_use]
-    pub const fn endpoint(&self) -> EndpointId {
-        EndpointId(split(self.binding).0)
-    }
-
-    /// Its generation when it was chosen.
-    #[inline(always)]
-    #[must_use]
-    pub const fn endpoint_generation(&self) -> u16 {
-        (self.binding >> 16) as u16
-    }
-
-    /// Is the source translated to the node's address too?
-    #[inline(always)]
-    #[must_use]
-    pub const fn masquerade(&self) -> bool {
-        self.binding as u8 & binding_flags::MASQUERADE != 0
-    }
-
-    /// Is the endpoint on this node?
-    #[inline(always)]
-    #[must_use]
-    pub const fn local_endpoint(&self) -> bool {
-        self.binding as u8 & binding_flags::LOCAL_ENDPOINT != 0
-    }
-}
-
-/// Writes state and deadline where they move. `None`: another thread moved them first.
-#[inline(always)]
-fn refresh<A: Stored>(quick: &Quick<'_, A>, state: State, timeout: u32, now: u32) -> Option<()> {
-    let Quick { record, header, .. } = *quick;
-    let (life, deadline) = (Life::Live(state.bits()), now.saturating_add(timeout));
-    if header.life() != life || deadline.abs_diff(header.deadline()) >= REFRESH_TICKS {
-        header.advance(&record.header, life, deadline).ok()?;
-    }
-    Some(())
 }

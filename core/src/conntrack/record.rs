@@ -13,9 +13,9 @@
 //! for the state machine and are written without the version being checked: a write that comes too late
 //! disturbs the next incarnation's window check until its next packet, and nothing else.
 
-use super::binding::{Binding, binding_flags};
+use super::binding::{Binding, Bound, binding_flags};
 use super::state::Memory;
-use crate::net::{Address, Direction, EndpointId, Protocol};
+use crate::net::{Address, Direction, EndpointId, Ports, Protocol};
 use crate::sync::{Header, Word};
 use crate::table::HashKey;
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -30,8 +30,8 @@ mod sealed {
     pub trait AddressWords<A: Address>: Default + Sync + Send {
         /// Sources and destinations by direction.
         fn write(&self, addresses: [A::Pair; 2]);
-        /// Source and destination as seen in `direction`, and in the other one.
-        fn pair_of(&self, direction: Direction) -> (A::Pair, A::Pair);
+        /// Source and destination as seen in `direction`.
+        fn pair(&self, direction: Direction) -> A::Pair;
         fn last(&self) -> &Word;
     }
 
@@ -54,19 +54,19 @@ pub trait Stored: Address {
 
     /// The hash of what names a connection, as it lies in a packet.
     #[doc(hidden)]
-    fn hash_words(key: &HashKey, addresses: Self::Pair, ports: u32, protocol: Protocol) -> u64;
+    fn hash_words(key: &HashKey, addresses: Self::Pair, ports: Ports, protocol: Protocol) -> u64;
 }
 
 #[inline(always)]
-fn ports_and_protocol(ports: u32, protocol: Protocol) -> u64 {
-    (u64::from(ports) << 16) | u64::from(protocol.number())
+fn ports_and_protocol(ports: Ports, protocol: Protocol) -> u64 {
+    (u64::from(ports.0) << 16) | u64::from(protocol.number())
 }
 
 impl Stored for Ipv4Addr {
     type Addresses = Two;
 
     #[inline(always)]
-    fn hash_words(key: &HashKey, addresses: u64, ports: u32, protocol: Protocol) -> u64 {
+    fn hash_words(key: &HashKey, addresses: u64, ports: Ports, protocol: Protocol) -> u64 {
         key.hash2(addresses, ports_and_protocol(ports, protocol))
     }
 }
@@ -75,7 +75,7 @@ impl Stored for Ipv6Addr {
     type Addresses = Eight;
 
     #[inline(always)]
-    fn hash_words(key: &HashKey, [a, b, c, d]: [u64; 4], ports: u32, protocol: Protocol) -> u64 {
+    fn hash_words(key: &HashKey, [a, b, c, d]: [u64; 4], ports: Ports, protocol: Protocol) -> u64 {
         key.hash6([a, b, c, d, ports_and_protocol(ports, protocol), 0])
     }
 }
@@ -89,9 +89,9 @@ impl AddressWords<Ipv4Addr> for Two {
     }
 
     #[inline(always)]
-    fn pair_of(&self, direction: Direction) -> (u64, u64) {
-        let [own, other] = from(&self.0, direction);
-        (own.read(), other.read())
+    fn pair(&self, direction: Direction) -> u64 {
+        let [own, _] = from(&self.0, direction);
+        own.read()
     }
 
     #[inline]
@@ -110,10 +110,9 @@ impl AddressWords<Ipv6Addr> for Eight {
     }
 
     #[inline(always)]
-    fn pair_of(&self, direction: Direction) -> ([u64; 4], [u64; 4]) {
-        let [own, other] = from(&self.0, direction);
-        let read = |pair: &[Word; 4]| [0, 1, 2, 3].map(|word: usize| pair[word & 3].read());
-        (read(own), read(other))
+    fn pair(&self, direction: Direction) -> [u64; 4] {
+        let [own, _] = from(&self.0, direction);
+        own.each_ref().map(Word::read)
     }
 
     #[inline]
@@ -166,7 +165,7 @@ impl<A: Stored> Record<A> {
     pub(super) fn write(&self, binding: &Binding<A>, windows: u32, seen: [u64; 2]) {
         self.addresses.write(binding.addresses);
         self.ports.write(binding.ports);
-        self.binding.write(binding.bound);
+        self.binding.write(binding.bound.0);
         self.checks.write(join(binding.deltas, windows));
         for (word, value) in self.seen.iter().zip(seen) {
             word.write(value);
@@ -193,11 +192,10 @@ impl<A: Stored> Record<A> {
     /// Reads what is constant; means something only if the header confirms afterwards.
     #[inline]
     pub(super) fn read(&self) -> Binding<A> {
-        let (original, reply) = self.addresses.pair_of(Direction::Original);
         Binding {
-            addresses: [original, reply],
+            addresses: [Direction::Original, Direction::Reply].map(|way| self.addresses.pair(way)),
             ports: self.ports.read(),
-            bound: self.binding.read(),
+            bound: self.bound(),
             deltas: split(self.checks.read()).0,
         }
     }
@@ -222,10 +220,24 @@ impl<A: Stored> Record<A> {
         &self.ports
     }
 
-    /// Source and destination as seen in `direction`, and in the other one.
+    /// Source and destination as seen in `direction`.
     #[inline(always)]
-    pub(super) fn pair_of(&self, direction: Direction) -> (A::Pair, A::Pair) {
-        self.addresses.pair_of(direction)
+    pub(super) fn pair(&self, direction: Direction) -> A::Pair {
+        self.addresses.pair(direction)
+    }
+
+    /// What is of no direction.
+    #[inline(always)]
+    pub(super) fn bound(&self) -> Bound {
+        Bound(self.binding.read())
+    }
+
+    /// Ports as seen in `direction`, and in the other one.
+    #[inline(always)]
+    pub(super) fn ports_of(&self, direction: Direction) -> [Ports; 2] {
+        let turn = 32 * u32::from(direction as u8);
+        let (own, other) = split(self.ports.read().rotate_left(turn));
+        [Ports(own), Ports(other)]
     }
 
     /// What is remembered of the sender in `direction`, and of the receiver.

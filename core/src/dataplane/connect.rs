@@ -11,7 +11,6 @@ use super::shared::Tracked;
 use super::stats::{AFFINITY_FULL, ServiceEvent, opened_index};
 use crate::conntrack::{Hit, OpenError, Opening, Transport};
 use crate::net::{Direction, Protocol, TICKS_PER_SECOND, Verdict};
-use crate::packet::rewrite_plain;
 use crate::service::{Kept, Lookup};
 
 impl<'burst> Burst<'burst> {
@@ -47,7 +46,7 @@ impl<'burst> Burst<'burst> {
         };
         let (binding, direction) = (&hit.binding, Direction::Original);
         let to = binding.rewrite(direction);
-        rewrite_plain(packet, headers, &to, &descriptor.offload)?;
+        to.write(packet, headers)?;
         let bytes = u64::from(descriptor.len);
         self.endpoints.packet(binding.endpoint(), direction, bytes);
         let way = flags(direction, binding.masquerade(), binding.local_endpoint());

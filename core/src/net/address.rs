@@ -46,7 +46,7 @@ pub trait Address:
     fn to_words(self) -> [u64; 2];
     /// The inverse of [`Address::to_words`].
     fn from_words(words: [u64; 2]) -> Self;
-    /// Two addresses side by side, as source and destination lie in an IP header.
+    /// Two addresses side by side, byte for byte as source and destination lie in an IP header.
     type Pair: Copy + Eq + Debug;
     /// Puts two addresses side by side.
     fn pair(first: Self, second: Self) -> Self::Pair;
@@ -54,7 +54,7 @@ pub trait Address:
     fn unpair(pair: Self::Pair) -> (Self, Self);
     /// The pair with its addresses exchanged.
     fn turned(pair: Self::Pair) -> Self::Pair;
-    /// The pair that `bytes` begin with, in network order; `None` if they are too few.
+    /// The pair that `bytes` begin with; `None` if they are too few.
     fn read_pair(bytes: &[u8]) -> Option<Self::Pair>;
     /// The inverse of [`Address::read_pair`]; `None`, and nothing written, if there is too little room.
     fn write_pair(pair: Self::Pair, bytes: &mut [u8]) -> Option<()>;
@@ -84,7 +84,7 @@ impl Address for Ipv4Addr {
 
     #[inline]
     fn pair(first: Self, second: Self) -> u64 {
-        (u64::from(first.to_bits()) << 32) | u64::from(second.to_bits())
+        ((u64::from(first.to_bits()) << 32) | u64::from(second.to_bits())).to_be()
     }
 
     #[inline]
@@ -93,6 +93,7 @@ impl Address for Ipv4Addr {
         reason = "each half is taken on its own"
     )]
     fn unpair(pair: u64) -> (Self, Self) {
+        let pair = u64::from_be(pair);
         (
             Self::from_bits((pair >> 32) as u32),
             Self::from_bits(pair as u32),
@@ -106,12 +107,12 @@ impl Address for Ipv4Addr {
 
     #[inline]
     fn read_pair(bytes: &[u8]) -> Option<u64> {
-        Some(u64::from_be_bytes(*bytes.first_chunk()?))
+        Some(u64::from_ne_bytes(*bytes.first_chunk()?))
     }
 
     #[inline]
     fn write_pair(pair: u64, bytes: &mut [u8]) -> Option<()> {
-        *bytes.first_chunk_mut()? = pair.to_be_bytes();
+        *bytes.first_chunk_mut()? = pair.to_ne_bytes();
         Some(())
     }
 
@@ -147,11 +148,12 @@ impl Address for Ipv6Addr {
     #[inline]
     fn pair(first: Self, second: Self) -> [u64; 4] {
         let ([a, b], [c, d]) = (first.to_words(), second.to_words());
-        [a, b, c, d]
+        [a, b, c, d].map(u64::to_be)
     }
 
     #[inline]
-    fn unpair([a, b, c, d]: [u64; 4]) -> (Self, Self) {
+    fn unpair(pair: [u64; 4]) -> (Self, Self) {
+        let [a, b, c, d] = pair.map(u64::from_be);
         (Self::from_words([a, b]), Self::from_words([c, d]))
     }
 
@@ -166,14 +168,14 @@ impl Address for Ipv6Addr {
         let &[a, b, c, d] = words else {
             return None;
         };
-        Some([a, b, c, d].map(u64::from_be_bytes))
+        Some([a, b, c, d].map(u64::from_ne_bytes))
     }
 
     #[inline]
     fn write_pair(pair: [u64; 4], bytes: &mut [u8]) -> Option<()> {
         let (fields, _) = bytes.first_chunk_mut::<32>()?.as_chunks_mut::<8>();
         for (field, word) in fields.iter_mut().zip(pair) {
-            *field = word.to_be_bytes();
+            *field = word.to_ne_bytes();
         }
         Some(())
     }

@@ -19,5 +19,5 @@ pub use prefix::{ParsePrefixError, Prefix};
 pub use protocol::Protocol;
 pub use scheduler::Scheduler;
 pub use time::{Instant, TICKS_PER_SECOND, ticks};
-pub use tuple::{Direction, Tuple};
+pub use tuple::{Direction, Ports, Tuple};
 pub use verdict::{DropReason, Verdict};

@@ -43,7 +43,63 @@ impl Direction {
     }
 }
 
+/// Two ports side by side, byte for byte as source and destination lie in a transport header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports(pub u32);
+
+impl Ports {
+    /// Puts two ports side by side.
+    #[must_use]
+    #[inline]
+    pub const fn new(source: u16, destination: u16) -> Self {
+        Self((((source as u32) << 16) | destination as u32).to_be())
+    }
+
+    /// The source's.
+    #[must_use]
+    #[inline]
+    pub const fn source(self) -> u16 {
+        (u32::from_be(self.0) >> 16) as u16
+    }
+
+    /// The destination's.
+    #[must_use]
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is taken")]
+    pub const fn destination(self) -> u16 {
+        u32::from_be(self.0) as u16
+    }
+
+    /// As they are read.
+    #[must_use]
+    #[inline]
+    pub const fn from_bytes(bytes: [u8; 4]) -> Self {
+        Self(u32::from_ne_bytes(bytes))
+    }
+
+    /// As they are written.
+    #[must_use]
+    #[inline]
+    pub const fn to_bytes(self) -> [u8; 4] {
+        self.0.to_ne_bytes()
+    }
+
+    /// Both exchanged.
+    #[must_use]
+    #[inline]
+    pub const fn turned(self) -> Self {
+        Self(self.0.rotate_left(16))
+    }
+}
+
 impl<A: Copy> Tuple<A> {
+    /// Both ports.
+    #[must_use]
+    #[inline]
+    pub const fn ports(&self) -> Ports {
+        Ports::new(self.source_port, self.destination_port)
+    }
+
     /// Source and destination exchanged: the tuple of an answer where nothing is translated.
     #[must_use]
     #[inline]

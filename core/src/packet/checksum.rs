@@ -6,7 +6,8 @@ use crate::net::{Address, Direction, Family, Tuple};
 ///
 /// Deltas of different fields add up, so a connection keeps one for its addresses and one for addresses and
 /// ports, and each packet costs one addition for each checksum. An update keeps the distance to the right
-/// checksum: what was wrong stays wrong by the same error.
+/// checksum: what was wrong stays wrong by the same error. Kept in the order of bytes of the packet, which sums do not
+/// depend on (RFC 1071, 2 (B)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Delta(u16);
 
@@ -28,10 +29,11 @@ impl Delta {
         self.0
     }
 
-    /// Of one 16-bit field that changes, at an even offset.
+    /// Of one field that changes, at an even offset.
     #[must_use]
     #[inline]
-    pub const fn of_u16(from: u16, to: u16) -> Self {
+    pub const fn of_field(from: [u8; 2], to: [u8; 2]) -> Self {
+        let (from, to) = (u16::from_ne_bytes(from), u16::from_ne_bytes(to));
         Self::from_sum((!from as u64).wrapping_add(to as u64))
     }
 
@@ -43,7 +45,7 @@ impl Delta {
         let added = address_sum(to.source).wrapping_add(address_sum(to.destination));
         // A multiple of 0xffff that is greater than any sum of addresses.
         let minus_zero = 0xffff_u64 << 20;
-        Self::from_sum(minus_zero.wrapping_sub(removed).wrapping_add(added))
+        Self::of_numbers(minus_zero.wrapping_sub(removed).wrapping_add(added))
     }
 
     /// Of the two ports.
@@ -52,7 +54,7 @@ impl Delta {
     pub fn of_ports<A: Copy>(from: &Tuple<A>, to: &Tuple<A>) -> Self {
         let [source, destination] = [!from.source_port, !from.destination_port].map(u64::from);
         let added = u64::from(to.source_port).wrapping_add(u64::from(to.destination_port));
-        Self::from_sum(source.wrapping_add(destination).wrapping_add(added))
+        Self::of_numbers(source.wrapping_add(destination).wrapping_add(added))
     }
 
     /// Both changes.
@@ -69,37 +71,32 @@ impl Delta {
         Self::from_sum(!self.0 as u64)
     }
 
-    /// The change as a packet of the original direction needs it, or undone for one of the reply's.
+    /// The change as a packet of the original direction needs it, or undone for one of the reply's. No change, undone,
+    /// is minus zero: it writes as 0 a field of 0xffff, which says the same (RFC 1624, 3).
     #[must_use]
     #[inline(always)]
     pub const fn in_direction(self, direction: Direction) -> Self {
-        let mask = (direction as u16).wrapping_neg();
-        // No change is none undone.
-        if self.0 == 0 {
-            self
-        } else {
-            Self(self.0 ^ mask)
-        }
+        Self(self.0 ^ (direction as u16).wrapping_neg())
     }
 
     /// The checksum field after the change.
     #[must_use]
-    #[inline]
-    pub const fn apply(self, checksum: u16) -> u16 {
-        !self.apply_to_sum(!checksum)
+    #[inline(always)]
+    pub const fn apply(self, checksum: [u8; 2]) -> [u8; 2] {
+        // Taking from what is complemented is adding to what is not.
+        let (sum, borrow) = u16::from_ne_bytes(checksum).overflowing_sub(self.0);
+        sum.wrapping_sub(borrow as u16).to_ne_bytes()
     }
 
     /// The UDP checksum field after the change: zero means none and stays zero (RFC 768, RFC 6935), and what
     /// comes out as zero is written as 0xffff.
     #[must_use]
-    #[inline]
-    pub const fn apply_udp(self, checksum: u16) -> u16 {
-        if checksum == 0 {
-            return 0;
-        }
-        match self.apply(checksum) {
-            0 => 0xffff,
-            updated => updated,
+    #[inline(always)]
+    pub const fn apply_udp(self, checksum: [u8; 2]) -> [u8; 2] {
+        match (checksum, self.apply(checksum)) {
+            ([0, 0], _) => [0, 0],
+            (_, [0, 0]) => [0xff, 0xff],
+            (_, updated) => updated,
         }
     }
 
@@ -107,10 +104,15 @@ impl Delta {
     /// [`super::offload_flags::PARTIAL`].
     #[must_use]
     #[inline]
-    pub const fn apply_to_sum(self, sum: u16) -> u16 {
-        let sum = (sum as u32).wrapping_add(self.0 as u32);
-        let [low, high, carry, _] = sum.to_le_bytes();
-        u16::from_le_bytes([low, high]).wrapping_add(carry as u16)
+    pub const fn apply_to_sum(self, sum: [u8; 2]) -> [u8; 2] {
+        let (sum, carry) = u16::from_ne_bytes(sum).overflowing_add(self.0);
+        sum.wrapping_add(carry as u16).to_ne_bytes()
+    }
+
+    /// Of a sum of fields as numbers.
+    #[inline]
+    const fn of_numbers(sum: u64) -> Self {
+        Self(Self::from_sum(sum).0.to_be())
     }
 
     #[inline]
@@ -221,11 +223,11 @@ mod tests {
     #[test]
     fn an_incremental_update_equals_the_full_sum_for_every_word() {
         for other in [1, 0x00ff, 0x7fff, 0x8000, 0xfffe, 0xffff] {
-            for to in [0, 1, 0x1234, 0x7fff, 0x8000, 0xfffe, 0xffff] {
+            for to in [0_u16, 1, 0x1234, 0x7fff, 0x8000, 0xfffe, 0xffff] {
                 for from in 0..=u16::MAX {
-                    let delta = Delta::of_u16(from, to);
-                    let before = full(from, other);
-                    let after = full(to, other);
+                    let delta = Delta::of_field(from.to_be_bytes(), to.to_be_bytes());
+                    let before = full(from, other).to_be_bytes();
+                    let after = full(to, other).to_be_bytes();
                     assert_eq!(
                         delta.apply(before),
                         after,
@@ -233,7 +235,7 @@ mod tests {
                     );
                     assert_eq!(delta.negated().apply(after), before);
                     assert_eq!(delta.plus(delta.negated()), Delta::ZERO);
-                    assert_eq!(delta.in_direction(Direction::Reply), delta.negated());
+                    assert_eq!(delta.in_direction(Direction::Reply).apply(after), before);
                     assert_eq!(delta.in_direction(Direction::Original), delta);
                 }
             }
@@ -243,11 +245,16 @@ mod tests {
     #[test]
     fn no_change_changes_nothing() {
         for sum in 0..=u16::MAX {
-            let delta = Delta::of_u16(sum, sum);
+            let sum = sum.to_be_bytes();
+            let delta = Delta::of_field(sum, sum);
             assert_eq!(delta, Delta::ZERO);
             assert_eq!(delta.apply(sum), sum);
             assert_eq!(delta.apply_udp(sum), sum);
             assert_eq!(delta.apply_to_sum(sum), sum);
+            let undone = delta.in_direction(Direction::Reply);
+            let same = if sum == [0xff; 2] { [0; 2] } else { sum };
+            assert_eq!(undone.apply(sum), same);
+            assert_eq!(undone.apply_udp(sum), sum);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::ipv4::{self, Quoted};
 use super::parse::{Network, Refusal};
-use super::rewrite::{Ports, write_addresses, write_sctp};
+use super::rewrite::{write_addresses, write_sctp};
 use super::{Delta, Headers, Kind, Offload, ipv6, offload_flags};
 use crate::net::{Address, DropReason, Family, Protocol, Tuple};
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -148,7 +148,7 @@ pub fn rewrite_error<A: Address>(
             Family::Ipv6 => quoted.plus(outer),
         };
         let [_, _, c0, c1, ..] = icmp;
-        [*c0, *c1] = delta.apply(u16::from_be_bytes([*c0, *c1])).to_be_bytes();
+        [*c0, *c1] = delta.apply([*c0, *c1]);
         Some(())
     });
     changed.ok_or(DropReason::MalformedTruncated)
@@ -177,12 +177,9 @@ fn rewrite_quote<A: Address>(
     let checksum_before = header_checksum::<A>(header);
     write_addresses(header, to.source, to.destination, addresses)?;
     let checksum_after = header_checksum::<A>(header);
-    changed = changed.plus(Delta::of_u16(checksum_before, checksum_after));
+    changed = changed.plus(Delta::of_field(checksum_before, checksum_after));
 
-    let new_ports = Ports {
-        source: to.source_port,
-        destination: to.destination_port,
-    };
+    let new_ports = to.ports();
     if headers.tuple.protocol == Protocol::Sctp
         && let Some(header) = message.first_chunk_mut::<12>()
     {
@@ -192,8 +189,8 @@ fn rewrite_quote<A: Address>(
         let after = last_words(header);
         return Some(
             changed
-                .plus(Delta::of_u16(before.0, after.0))
-                .plus(Delta::of_u16(before.1, after.1)),
+                .plus(Delta::of_field(before.0, after.0))
+                .plus(Delta::of_field(before.1, after.1)),
         );
     }
     let (port_field, rest) = message.split_first_chunk_mut::<4>()?;
@@ -206,28 +203,26 @@ fn rewrite_quote<A: Address>(
         Protocol::Sctp => None,
     };
     if let Some(field) = field.and_then(<[u8]>::first_chunk_mut::<2>) {
-        let old = u16::from_be_bytes(*field);
+        let old = *field;
         let new = match headers.tuple.protocol {
             Protocol::Udp => transport.apply_udp(old),
             Protocol::Tcp | Protocol::Sctp => transport.apply(old),
         };
-        *field = new.to_be_bytes();
-        changed = changed.plus(Delta::of_u16(old, new));
+        *field = new;
+        changed = changed.plus(Delta::of_field(old, new));
     }
     Some(changed)
 }
 
 /// The IPv4 header's checksum; 0 over IPv6, which has none.
-fn header_checksum<A: Address>(header: &[u8]) -> u16 {
+fn header_checksum<A: Address>(header: &[u8]) -> [u8; 2] {
     match (A::FAMILY, header) {
-        (Family::Ipv4, [_, _, _, _, _, _, _, _, _, _, c0, c1, ..]) => {
-            u16::from_be_bytes([*c0, *c1])
-        }
-        (Family::Ipv4 | Family::Ipv6, _) => 0,
+        (Family::Ipv4, [_, _, _, _, _, _, _, _, _, _, c0, c1, ..]) => [*c0, *c1],
+        (Family::Ipv4 | Family::Ipv6, _) => [0; 2],
     }
 }
 
-const fn last_words(header: &[u8; 12]) -> (u16, u16) {
+const fn last_words(header: &[u8; 12]) -> ([u8; 2], [u8; 2]) {
     let [.., a, b, c, d] = *header;
-    (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
+    ([a, b], [c, d])
 }

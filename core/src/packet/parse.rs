@@ -110,12 +110,11 @@ impl<A: Address> Network<A> {
         offload: &Offload,
     ) -> Result<Headers<A>, Refusal> {
         let whole = matches!(kind, Kind::Whole);
-        let ports = transport::read(protocol, message, whole).map_err(Refusal::Malformed)?;
-        let [s0, s1, d0, d1] = ports.both.to_be_bytes();
+        let transport = transport::read(protocol, message, whole).map_err(Refusal::Malformed)?;
         let mut headers = self.headers(protocol, kind);
-        headers.tuple.source_port = u16::from_be_bytes([s0, s1]);
-        headers.tuple.destination_port = u16::from_be_bytes([d0, d1]);
-        headers.tcp_flags = ports.tcp_flags;
+        headers.tuple.source_port = transport.ports.source();
+        headers.tuple.destination_port = transport.ports.destination();
+        headers.tcp_flags = transport.tcp_flags;
         if !offload_is_right(offload, &headers) {
             return Err(Refusal::Malformed(DropReason::MalformedOffload));
         }

@@ -8,7 +8,7 @@ use super::parse::offload_is_right;
 use super::rewrite::{write_tcp, write_udp};
 use super::transport;
 use super::{Delta, Headers, Kind, Offload, TcpSegment, checksum, offload_flags};
-use crate::net::{Address, Family, Protocol, Tuple};
+use crate::net::{Address, Family, Ports, Protocol, Tuple};
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// Is a packet a plain one?
@@ -28,14 +28,18 @@ pub enum Plain {
 pub struct PlainHeaders<A: Address> {
     /// Source and destination.
     pub addresses: A::Pair,
-    /// The source's port in the upper half, the destination's in the lower.
-    pub ports: u32,
+    /// The source's port and the destination's.
+    pub ports: Ports,
     /// Length of the packet in bytes, as its IP header says.
     pub end: u32,
     /// The transport protocol.
     pub protocol: Protocol,
     /// Bits of [`super::tcp_flags`]; 0 unless this is TCP.
     pub tcp_flags: u8,
+    /// Bytes behind the TCP header; 0 unless this is TCP.
+    pub tcp_payload: u32,
+    /// Does the transport checksum hold the pseudo-header's sum only ([`offload_flags::PARTIAL`])?
+    pub partial: bool,
 }
 
 /// What a plain packet's addresses and ports become, as [`super::Rewrite`] says it in fields.
@@ -43,8 +47,8 @@ pub struct PlainHeaders<A: Address> {
 pub struct PlainRewrite<A: Address> {
     /// Source and destination.
     pub addresses: A::Pair,
-    /// The source's port in the upper half, the destination's in the lower.
-    pub ports: u32,
+    /// The source's port and the destination's.
+    pub ports: Ports,
     /// What changes by the addresses.
     pub network: Delta,
     /// What changes by addresses and ports.
@@ -112,6 +116,10 @@ const fn header_len(family: Family) -> u8 {
 
 impl<A: Address> PlainHeaders<A> {
     #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "no message is longer than 65,535 bytes"
+    )]
     fn read(
         addresses: A::Pair,
         end: u32,
@@ -119,38 +127,47 @@ impl<A: Address> PlainHeaders<A> {
         message: &[u8],
         offload: &Offload,
     ) -> Option<Self> {
-        let protocol = Protocol::from_number(number)?;
-        let ports = transport::read(protocol, message, true).ok()?;
-        let headers = Self {
+        // The commonest first.
+        let protocol = if number == Protocol::Tcp.number() {
+            Protocol::Tcp
+        } else {
+            Protocol::from_number(number)?
+        };
+        let transport = transport::read(protocol, message, true).ok()?;
+        let mut headers = Self {
             addresses,
-            ports: ports.both,
+            ports: transport.ports,
             end,
             protocol,
-            tcp_flags: ports.tcp_flags,
+            tcp_flags: transport.tcp_flags,
+            tcp_payload: transport.tcp_payload as u32,
+            partial: false,
         };
-        (offload.is_none() || headers.fit(offload)).then_some(headers)
+        if !offload.is_none() {
+            headers.partial = headers.is_partial(offload)?;
+        }
+        Some(headers)
     }
 
+    /// `None`: what is left to hardware cannot be.
     #[inline(never)]
-    fn fit(self, offload: &Offload) -> bool {
-        offload_is_right(offload, &self.headers())
+    fn is_partial(self, offload: &Offload) -> Option<bool> {
+        let partial = offload.flags & offload_flags::PARTIAL != 0
+            && offload.checksum_start == u16::from(header_len(A::FAMILY));
+        offload_is_right(offload, &self.headers()).then_some(partial)
     }
 
     /// The same, field by field.
     #[inline]
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "each half is taken on its own"
-    )]
     pub fn headers(&self) -> Headers<A> {
         let (source, destination) = A::unpair(self.addresses);
         Headers {
             tuple: Tuple {
                 source,
                 destination,
-                source_port: (self.ports >> 16) as u16,
-                destination_port: self.ports as u16,
+                source_port: self.ports.source(),
+                destination_port: self.ports.destination(),
                 protocol: self.protocol,
             },
             kind: Kind::Whole,
@@ -160,16 +177,20 @@ impl<A: Address> PlainHeaders<A> {
         }
     }
 
-    /// The TCP segment that the packet carries, but for a SYN's options. `None`: none.
+    /// The headers' bytes in `packet`, which is what they were read from: the IP header, and so many of the transport
+    /// header. `None`: it is another one.
     #[inline(always)]
     #[must_use]
-    pub fn segment(&self, packet: &[u8]) -> Option<TcpSegment> {
-        let at = header_len(A::FAMILY);
-        let header = packet.get(usize::from(at)..)?.first_chunk::<20>()?;
-        TcpSegment::of_header(header, self.end.wrapping_sub(u32::from(at)))
+    pub fn bytes<'packet, const N: usize>(
+        &self,
+        packet: &'packet mut [u8],
+    ) -> Option<(&'packet mut [u8], &'packet mut [u8; N])> {
+        let at = usize::from(header_len(A::FAMILY));
+        let (network, message) = packet.split_at_mut_checked(at)?;
+        Some((network, message.first_chunk_mut()?))
     }
 
-    /// The same with a SYN's options.
+    /// The TCP segment that the packet carries, a SYN's options included. `None`: none.
     #[inline(always)]
     #[must_use]
     pub fn segment_with_options(&self, packet: &[u8]) -> Option<TcpSegment> {
@@ -178,35 +199,49 @@ impl<A: Address> PlainHeaders<A> {
     }
 }
 
-/// Translates the packet that `headers` were read from, as [`super::rewrite`] does. `None`, and nothing written, if
-/// `packet` is another one, or of SCTP.
-#[inline(always)]
-pub fn rewrite_plain<A: Address>(
-    packet: &mut [u8],
-    headers: &PlainHeaders<A>,
-    to: &PlainRewrite<A>,
-    offload: &Offload,
-) -> Option<()> {
-    let at = header_len(A::FAMILY);
-    let (network, message) = packet.split_at_mut_checked(usize::from(at))?;
-    let ports = to.ports.to_be_bytes();
-    let deltas = (to.network, to.transport);
-    let partial =
-        offload.flags & offload_flags::PARTIAL != 0 && offload.checksum_start == u16::from(at);
-    match headers.protocol {
-        Protocol::Tcp => write_tcp(message.first_chunk_mut()?, ports, deltas, partial)?,
-        Protocol::Udp => write_udp(message.first_chunk_mut()?, ports, deltas, partial)?,
-        Protocol::Sctp => return None,
-    }
-    match A::FAMILY {
-        Family::Ipv4 => {
-            let [.., c0, c1, _, _, _, _, _, _, _, _] = network.first_chunk_mut::<20>()?;
-            [*c0, *c1] = to
-                .network
-                .apply(u16::from_be_bytes([*c0, *c1]))
-                .to_be_bytes();
-            A::write_pair(to.addresses, network.get_mut(12..)?)
+impl<A: Address> PlainRewrite<A> {
+    /// Translates the packet that `headers` were read from, as [`super::rewrite`] does. `None`, and nothing written, if
+    /// `packet` is another one, or of SCTP.
+    #[inline(always)]
+    pub fn write(&self, packet: &mut [u8], headers: &PlainHeaders<A>) -> Option<()> {
+        match headers.protocol {
+            Protocol::Tcp => {
+                let (network, header) = headers.bytes(packet)?;
+                self.tcp(network, header, headers.partial)
+            }
+            Protocol::Udp => {
+                let (network, header) = headers.bytes(packet)?;
+                self.udp(network, header, headers.partial)
+            }
+            Protocol::Sctp => None,
         }
-        Family::Ipv6 => A::write_pair(to.addresses, network.get_mut(8..)?),
+    }
+
+    /// The same of TCP, whose headers lie apart. `None`: `network` is no IP header.
+    #[inline(always)]
+    pub fn tcp(&self, network: &mut [u8], header: &mut [u8; 20], partial: bool) -> Option<()> {
+        self.network(network)?;
+        let deltas = (self.network, self.transport);
+        write_tcp(header.first_chunk_mut()?, self.ports, deltas, partial)
+    }
+
+    /// The same of UDP.
+    #[inline(always)]
+    pub fn udp(&self, network: &mut [u8], header: &mut [u8; 8], partial: bool) -> Option<()> {
+        self.network(network)?;
+        let deltas = (self.network, self.transport);
+        write_udp(header, self.ports, deltas, partial)
+    }
+
+    #[inline(always)]
+    fn network(&self, header: &mut [u8]) -> Option<()> {
+        match A::FAMILY {
+            Family::Ipv4 => {
+                let [.., c0, c1, _, _, _, _, _, _, _, _] = header.first_chunk_mut::<20>()?;
+                [*c0, *c1] = self.network.apply([*c0, *c1]);
+                A::write_pair(self.addresses, header.get_mut(12..)?)
+            }
+            Family::Ipv6 => A::write_pair(self.addresses, header.get_mut(8..)?),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::checksum::sum;
 use super::{Delta, Headers, Kind, Offload, crc32c, offload_flags};
-use crate::net::{Address, DropReason, Family, Protocol, Tuple};
+use crate::net::{Address, DropReason, Family, Ports, Protocol, Tuple};
 
 /// What a packet's addresses and ports become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,19 +84,16 @@ pub fn rewrite<A: Address>(
     }
     let partial =
         offload.flags & offload_flags::PARTIAL != 0 && offload.checksum_start == headers.transport;
-    let ports = Ports {
-        source: to.source_port,
-        destination: to.destination_port,
-    };
+    let ports = Ports::new(to.source_port, to.destination_port);
     let deltas = (to.network, to.transport);
     let written = match headers.tuple.protocol {
         Protocol::Tcp => message.first_chunk_mut::<18>().and_then(|header| {
             write_addresses(network, to.source, to.destination, to.network)?;
-            write_tcp(header, ports.to_bytes(), deltas, partial)
+            write_tcp(header, ports, deltas, partial)
         }),
         Protocol::Udp => message.first_chunk_mut::<8>().and_then(|header| {
             write_addresses(network, to.source, to.destination, to.network)?;
-            write_udp(header, ports.to_bytes(), deltas, partial)
+            write_udp(header, ports, deltas, partial)
         }),
         Protocol::Sctp => message.first_chunk_mut::<12>().and_then(|header| {
             write_addresses(network, to.source, to.destination, to.network)?;
@@ -107,59 +104,39 @@ pub fn rewrite<A: Address>(
     written.ok_or(DropReason::MalformedTruncated)
 }
 
-/// New ports.
-#[derive(Clone, Copy)]
-pub(super) struct Ports {
-    pub(super) source: u16,
-    pub(super) destination: u16,
-}
-
-impl Ports {
-    #[inline]
-    pub(super) const fn to_bytes(self) -> [u8; 4] {
-        let [s0, s1] = self.source.to_be_bytes();
-        let [d0, d1] = self.destination.to_be_bytes();
-        [s0, s1, d0, d1]
-    }
-}
-
-#[inline]
+#[inline(always)]
 pub(super) fn write_tcp(
     header: &mut [u8; 18],
-    ports: [u8; 4],
+    ports: Ports,
     (network, transport): (Delta, Delta),
     partial: bool,
 ) -> Option<()> {
     let (port_field, rest) = header.split_first_chunk_mut::<4>()?;
     let checksum = rest.last_chunk_mut::<2>()?;
-    *port_field = ports;
-    let old = u16::from_be_bytes(*checksum);
+    *port_field = ports.to_bytes();
     *checksum = if partial {
-        network.apply_to_sum(old)
+        network.apply_to_sum(*checksum)
     } else {
-        transport.apply(old)
-    }
-    .to_be_bytes();
+        transport.apply(*checksum)
+    };
     Some(())
 }
 
 #[inline(always)]
 pub(super) fn write_udp(
     header: &mut [u8; 8],
-    ports: [u8; 4],
+    ports: Ports,
     (network, transport): (Delta, Delta),
     partial: bool,
 ) -> Option<()> {
     let (port_field, rest) = header.split_first_chunk_mut::<4>()?;
     let checksum = rest.last_chunk_mut::<2>()?;
-    *port_field = ports;
-    let old = u16::from_be_bytes(*checksum);
+    *port_field = ports.to_bytes();
     *checksum = if partial {
-        network.apply_to_sum(old)
+        network.apply_to_sum(*checksum)
     } else {
-        transport.apply_udp(old)
-    }
-    .to_be_bytes();
+        transport.apply_udp(*checksum)
+    };
     Some(())
 }
 
@@ -195,7 +172,7 @@ pub(super) fn write_addresses<A: Address>(
             let (checksum, rest) = rest.split_first_chunk_mut::<2>()?;
             let (source_field, rest) = rest.split_first_chunk_mut::<4>()?;
             let destination_field = rest.first_chunk_mut::<4>()?;
-            *checksum = network.apply(u16::from_be_bytes(*checksum)).to_be_bytes();
+            *checksum = network.apply(*checksum);
             *source_field = ipv4_bytes(source);
             *destination_field = ipv4_bytes(destination);
         }

@@ -38,7 +38,9 @@ impl TcpSegment {
     #[inline(always)]
     pub(super) fn of_message(message: &[u8]) -> Option<Self> {
         let header = message.first_chunk::<20>()?;
-        let mut segment = Self::of_header(header, u32::try_from(message.len()).ok()?)?;
+        let header_len = u32::from(header[12] >> 4) << 2;
+        let len = u32::try_from(message.len()).ok()?;
+        let mut segment = Self::of_header(header, len.checked_sub(header_len)?);
         if segment.flags & tcp_flags::SYN != 0 {
             let len = usize::from(header[12] >> 4) << 2;
             segment.window_scale = window_scale(message.get(20..len)?);
@@ -46,10 +48,11 @@ impl TcpSegment {
         Some(segment)
     }
 
-    /// Reads all but the options of a message of `len` bytes.
+    /// Reads all but the options of a segment with so many bytes of data.
     #[inline(always)]
-    pub(super) fn of_header(header: &[u8; 20], len: u32) -> Option<Self> {
-        let [
+    #[must_use]
+    pub const fn of_header(header: &[u8; 20], payload_len: u32) -> Self {
+        let &[
             _,
             _,
             _,
@@ -62,24 +65,20 @@ impl TcpSegment {
             a1,
             a2,
             a3,
-            offset,
+            _,
             flags,
             w0,
             w1,
-            _,
-            _,
-            _,
-            _,
-        ] = *header;
-        let header_len = u32::from(offset >> 4) << 2;
-        Some(Self {
+            ..,
+        ] = header;
+        Self {
             flags,
             sequence: u32::from_be_bytes([s0, s1, s2, s3]),
             acknowledgment: u32::from_be_bytes([a0, a1, a2, a3]),
             window: u16::from_be_bytes([w0, w1]),
-            payload_len: len.checked_sub(header_len)?,
+            payload_len,
             window_scale: None,
-        })
+        }
     }
 
     /// Sequence numbers that the segment occupies: its data, and one each for SYN and FIN.

@@ -1,13 +1,14 @@
 //! Transport headers: ports, TCP flags, and the lengths they claim.
 
-use crate::net::{DropReason, Protocol};
+use crate::net::{DropReason, Ports, Protocol};
 
 /// The transport header's part of [`super::Headers`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ports {
-    /// The source's in the upper half, the destination's in the lower.
-    pub(super) both: u32,
+pub(super) struct Transport {
+    pub(super) ports: Ports,
     pub(super) tcp_flags: u8,
+    /// Bytes behind a TCP header; 0 of other protocols.
+    pub(super) tcp_payload: usize,
 }
 
 /// Where the checksum lies, in bytes from the transport header.
@@ -33,7 +34,11 @@ pub(super) const fn header_len(protocol: Protocol) -> u16 {
 /// Reads the header that `message` begins with. `message` ends where the IP packet ends; `whole` is false for
 /// a first fragment, whose UDP length reaches beyond it.
 #[inline]
-pub(super) fn read(protocol: Protocol, message: &[u8], whole: bool) -> Result<Ports, DropReason> {
+pub(super) fn read(
+    protocol: Protocol,
+    message: &[u8],
+    whole: bool,
+) -> Result<Transport, DropReason> {
     match protocol {
         Protocol::Tcp => {
             let Some(&[s0, s1, d0, d1, .., offset, flags, _, _, _, _, _, _]) =
@@ -45,12 +50,13 @@ pub(super) fn read(protocol: Protocol, message: &[u8], whole: bool) -> Result<Po
             if header_len < 20 {
                 return Err(DropReason::MalformedHeader);
             }
-            if header_len > message.len() {
+            let Some(tcp_payload) = message.len().checked_sub(header_len) else {
                 return Err(DropReason::MalformedTruncated);
-            }
-            Ok(Ports {
-                both: u32::from_be_bytes([s0, s1, d0, d1]),
+            };
+            Ok(Transport {
+                ports: Ports::from_bytes([s0, s1, d0, d1]),
                 tcp_flags: flags,
+                tcp_payload,
             })
         }
         Protocol::Udp => {
@@ -65,18 +71,20 @@ pub(super) fn read(protocol: Protocol, message: &[u8], whole: bool) -> Result<Po
             if whole && length > message.len() {
                 return Err(DropReason::MalformedTruncated);
             }
-            Ok(Ports {
-                both: u32::from_be_bytes([s0, s1, d0, d1]),
+            Ok(Transport {
+                ports: Ports::from_bytes([s0, s1, d0, d1]),
                 tcp_flags: 0,
+                tcp_payload: 0,
             })
         }
         Protocol::Sctp => {
             let Some(&[s0, s1, d0, d1, ..]) = message.first_chunk::<12>() else {
                 return Err(DropReason::MalformedTruncated);
             };
-            Ok(Ports {
-                both: u32::from_be_bytes([s0, s1, d0, d1]),
+            Ok(Transport {
+                ports: Ports::from_bytes([s0, s1, d0, d1]),
                 tcp_flags: 0,
+                tcp_payload: 0,
             })
         }
     }

@@ -30,18 +30,25 @@ pub struct Header(u64);
 
 const VERSION_SHIFT: u32 = 40;
 const LIFE_SHIFT: u32 = 32;
-const LIFE_OPENING: u64 = 1;
-const LIFE_LIVE: u64 = 0x40;
+const LIFE_OPENING: u8 = 1;
+const LIFE_LIVE: u8 = 0x40;
 const STATE_MASK: u8 = 0x3f;
+
+impl Life {
+    #[inline(always)]
+    const fn bits(self) -> u8 {
+        match self {
+            Self::Free => 0,
+            Self::Opening => LIFE_OPENING,
+            Self::Live(state) => LIFE_LIVE | (state & STATE_MASK),
+        }
+    }
+}
 
 impl Header {
     fn new(version: u64, life: Life, deadline: u32) -> Self {
-        let life = match life {
-            Life::Free => 0,
-            Life::Opening => LIFE_OPENING,
-            Life::Live(state) => LIFE_LIVE | u64::from(state & STATE_MASK),
-        };
-        Self((version << VERSION_SHIFT) | (life << LIFE_SHIFT) | u64::from(deadline))
+        let life = u64::from(life.bits()) << LIFE_SHIFT;
+        Self((version << VERSION_SHIFT) | life | u64::from(deadline))
     }
 
     /// Reads a record's header before its payload.
@@ -113,13 +120,21 @@ impl Header {
     )]
     pub const fn life(self) -> Life {
         let life = (self.0 >> LIFE_SHIFT) as u8;
-        if life & LIFE_LIVE as u8 != 0 {
+        if life & LIFE_LIVE != 0 {
             Life::Live(life & STATE_MASK)
         } else if life == 0 {
             Life::Free
         } else {
             Life::Opening
         }
+    }
+
+    /// Is this its life?
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(self, life: Life) -> bool {
+        let [_, _, _, _, found, _, _, _] = self.0.to_le_bytes();
+        found == life.bits()
     }
 
     /// When it expires, in ticks that the owner of the table gives a meaning to.

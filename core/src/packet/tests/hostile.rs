@@ -2,7 +2,7 @@ use super::super::build::{Mutator, samples};
 use super::super::parse::parse_any;
 use super::super::{
     ErrorRewrite, Headers, Offload, Parsed, Plain, PlainHeaders, PlainRewrite, Rewrite, SctpChunk,
-    TcpSegment, parse, plain, port_unreachable, rewrite, rewrite_error, rewrite_plain, tcp_reset,
+    TcpSegment, parse, plain, port_unreachable, rewrite, rewrite_error, tcp_reset,
 };
 use crate::net::{Address, Protocol};
 
@@ -38,22 +38,24 @@ fn exercise_plain<A: Address>(packet: &[u8], plain: &PlainHeaders<A>, offload: &
     let mut frames = [packet.to_vec(), packet.to_vec()];
     let [expected, found] = &mut frames;
     assert_eq!(rewrite(expected, &headers, &to, offload), Ok(()));
-    let to = PlainRewrite {
+    let to: PlainRewrite<A> = PlainRewrite {
         addresses: A::turned(plain.addresses),
-        ports: plain.ports.rotate_left(16),
+        ports: plain.ports.turned(),
         network: to.network,
         transport: to.transport,
     };
-    if rewrite_plain(found, plain, &to, offload).is_some() {
+    if let Some(mut segment) = TcpSegment::read(packet, &headers) {
+        assert_eq!(plain.segment_with_options(packet), Some(segment));
+        segment.window_scale = None;
+        let header = plain.bytes(found).map(|(_, header)| &*header);
+        let short = header.map(|header| TcpSegment::of_header(header, plain.tcp_payload));
+        assert_eq!(short, Some(segment));
+    }
+    if to.write(found, plain).is_some() {
         assert_eq!(found, expected);
     } else {
         assert_eq!(plain.protocol, Protocol::Sctp);
         assert_eq!(found, packet);
-    }
-    let mut segment = TcpSegment::read(packet, &headers);
-    if let Some(segment) = &mut segment {
-        segment.window_scale = None;
-        assert_eq!(plain.segment(packet), Some(*segment));
     }
 }
 
