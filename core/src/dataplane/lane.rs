@@ -22,9 +22,9 @@ pub(super) const GROUP: usize = 8;
 /// What is found of so many packets.
 pub(super) type Lanes = [Lane; LANES];
 
-/// One packet.
+/// One packet. What a packet of an open IPv4 connection needs lies on the first of its cache lines.
 #[derive(Debug, Clone, Copy)]
-#[repr(u8)]
+#[repr(u8, align(64))]
 pub(super) enum Lane {
     Ipv4(PlainLane<Ipv4Addr>),
     Ipv6(PlainLane<Ipv6Addr>),
@@ -38,6 +38,7 @@ pub(super) enum Lane {
 
 /// A plain packet.
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub(super) struct PlainLane<A: Tracked> {
     pub(super) headers: PlainHeaders<A>,
     pub(super) hash: u64,
