@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: what a packet costs, as tables.
 
+use std::path::{PathBuf, absolute};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{dns_bench, go_bench, tun_bench, workspace};
 
@@ -11,6 +12,9 @@ pub(crate) struct Arguments {
     /// What to measure
     #[arg(value_enum, default_value_t)]
     what: What,
+    /// Write the table's rows to this file, too, as a JSON list of objects
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     /// Handed on as they are; `cargo xtask bench table -- --help` says what there is
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
@@ -53,6 +57,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             name,
         ]
     };
+    let json = arguments.json.as_ref().map(absolute).transpose()?;
+    if json.is_some() && !matches!(arguments.what, What::Table) {
+        bail!("--json: only the table is written to a file");
+    }
     let mut command = Command::new(workspace::cargo());
     command.current_dir(workspace::root());
     match arguments.what {
@@ -70,6 +78,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
     let status = command
         .arg("--")
+        .args(
+            json.iter()
+                .flat_map(|file| ["--json".as_ref(), file.as_os_str()]),
+        )
         .args(&arguments.rest)
         .status()
         .context("running cargo")?;
