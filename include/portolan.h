@@ -42,6 +42,12 @@
  */
 #define PORTOLAN_MID_STREAM_PICK_UP 2
 
+/* Tables of 2 MiB and more are to be on huge pages: Linux's madvise(), which its setting may ignore; nothing elsewhere. (A
+ * number of portolan_limits.memory_advice.)
+ */
+#define PORTOLAN_MEMORY_ADVICE_HUGE_PAGES 0
+#define PORTOLAN_MEMORY_ADVICE_NONE 1 /* Nothing is asked for: pages are as they come. */
+
 #define PORTOLAN_KIND_SERVICE 1 /* v1 Service. */
 #define PORTOLAN_KIND_ENDPOINT_SLICE 2 /* discovery.k8s.io/v1 EndpointSlice. */
 #define PORTOLAN_KIND_ENDPOINTS 3 /* v1 Endpoints, the older form. */
@@ -309,9 +315,52 @@ typedef struct portolan_txn portolan_txn;
  */
 typedef struct portolan_worker portolan_worker;
 
-/* Every capacity of a dataplane, and what it does where its users differ. Memory for all of it is taken once, by
- * portolan_dataplane_new(); what is full is counted and said, nothing is cut off silently. Fill with
- * portolan_limits_init() first.
+/* How long a connection lives without packets, by protocol and state, in seconds, exact to half of one. Names and
+ * defaults are those of netfilter's sysctls, nf_conntrack_tcp_timeout_syn_sent and so on; 0 is the default, too. At most
+ * 268,435,455, which is 8.5 years; as in netfilter, none has to be longer than another. This struct never grows.
+ */
+typedef struct {
+    /* TCP after the first SYN: 120. */
+    uint32_t tcp_syn_sent_seconds;
+    /* TCP after the SYN that answers: 60. */
+    uint32_t tcp_syn_recv_seconds;
+    /* TCP in both directions: 432,000, five days. kube-proxy's own default is 86,400. */
+    uint32_t tcp_established_seconds;
+    /* TCP after the first FIN: 120. */
+    uint32_t tcp_fin_wait_seconds;
+    /* TCP after that was acknowledged: 60. kube-proxy's own default is 3,600. */
+    uint32_t tcp_close_wait_seconds;
+    /* TCP after the other side's FIN: 30. */
+    uint32_t tcp_last_ack_seconds;
+    /* TCP after that was acknowledged: 120. */
+    uint32_t tcp_time_wait_seconds;
+    /* TCP after a reset: 10. */
+    uint32_t tcp_close_seconds;
+    /* TCP, at most, while data waits for its acknowledgment or a window is closed: 300. */
+    uint32_t tcp_unacknowledged_seconds;
+    /* UDP that is not answered yet, or is younger than two seconds: 30. */
+    uint32_t udp_seconds;
+    /* UDP in both directions for longer than two seconds: 120. */
+    uint32_t udp_stream_seconds;
+    /* SCTP after the INIT, and after it has ended: 10. */
+    uint32_t sctp_closed_seconds;
+    /* SCTP after the INIT ACK: 3. */
+    uint32_t sctp_cookie_wait_seconds;
+    /* SCTP after the COOKIE ECHO: 3. */
+    uint32_t sctp_cookie_echoed_seconds;
+    /* SCTP after the COOKIE ACK: 210. */
+    uint32_t sctp_established_seconds;
+    /* SCTP after the client's SHUTDOWN: 3. */
+    uint32_t sctp_shutdown_sent_seconds;
+    /* SCTP after the endpoint's SHUTDOWN: 3. */
+    uint32_t sctp_shutdown_recd_seconds;
+    /* SCTP after the SHUTDOWN ACK: 3. */
+    uint32_t sctp_shutdown_ack_sent_seconds;
+} portolan_timeouts;
+
+/* Every capacity of a dataplane, how long its connections live, and what it does where its users differ. Memory for all
+ * of it is taken once, by portolan_dataplane_new(); what is full is counted and said, nothing is cut off silently. Fill
+ * with portolan_limits_init() first.
  */
 typedef struct {
     /* sizeof(portolan_limits). */
@@ -359,8 +408,10 @@ typedef struct {
      * 4443, 4.2), as where IPVS binds them; 0: they pass, as in kube-proxy's other modes.
      */
     uint8_t answer_echo;
-    /* Zero. */
-    uint8_t reserved;
+    /* What is asked for the memory that portolan_dataplane_new() takes: PORTOLAN_MEMORY_ADVICE_... */
+    uint8_t memory_advice;
+    /* How long connections live without packets. */
+    portolan_timeouts timeouts;
 } portolan_limits;
 
 /* One thing that cannot be served as written. Everything else is served. The strings are owned by the list.
@@ -1278,10 +1329,11 @@ const char *portolan_error_message(const portolan_error *error);
 void portolan_error_free(portolan_error **error);
 
 /* Fills limits with the defaults of a node: 256k connections of each family, 16k ServicePorts, 64k
- * endpoints, 8 workers; about 130 MiB. struct_size is sizeof(portolan_limits), and is written too.
+ * endpoints, 8 workers; about 130 MiB; netfilter's timeouts. struct_size is sizeof(portolan_limits), and is written too.
  * PORTOLAN_STATUS_NULL and PORTOLAN_STATUS_SIZE leave limits as it is. Any thread. Since 0.1.
  */
-portolan_status portolan_limits_init(portolan_limits *limits, uint32_t struct_size);
+portolan_status portolan_limits_init(portolan_limits *limits,
+                                     uint32_t struct_size);
 
 /* Writes to bytes how much memory a dataplane of these limits takes. Allocates nothing. Any thread.
  * Since 0.1.
@@ -1479,8 +1531,8 @@ void portolan_changes_free(portolan_changes **changes);
 
 /* Makes a dataplane and takes all of its memory, as portolan_memory_required() says. The seed is the key of
  * every hash and the start of every choice: PORTOLAN_SEED_BYTES from a good source, kept secret; the same seed and
- * packets give the same bytes out. PORTOLAN_STATUS_MEMORY if the memory cannot be had. On Linux large tables are
- * advised to be on huge pages. Owned by the caller, freed with portolan_dataplane_free(). Since 0.1.
+ * packets give the same bytes out. PORTOLAN_STATUS_MEMORY if the memory cannot be had, PORTOLAN_STATUS_INVALID of
+ * options and timeouts that are none. Owned by the caller, freed with portolan_dataplane_free(). Since 0.1.
  */
 portolan_status portolan_dataplane_new(const portolan_limits *limits,
                                        const uint8_t *seed,
@@ -1492,8 +1544,8 @@ portolan_status portolan_dataplane_new(const portolan_limits *limits,
  * what publishing notes, errors and lists come from the system. PORTOLAN_STATUS_MEMORY if it does not suffice,
  * PORTOLAN_STATUS_STATE if another dataplane lies there or 64 do in other places.
  *
- * The memory is the dataplane's until it has been freed and all of its workers and drivers have. Otherwise as
- * portolan_dataplane_new(). Since 0.1.
+ * The memory is the dataplane's until it has been freed and all of its workers and drivers have; limits.memory_advice
+ * says nothing about it. Otherwise as portolan_dataplane_new(). Since 0.1.
  */
 portolan_status portolan_dataplane_new_in(const portolan_limits *limits,
                                           const uint8_t *seed,

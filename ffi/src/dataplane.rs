@@ -177,8 +177,9 @@ unsafe fn config(limits: *const portolan_limits, seed: *const u8) -> Result<Conf
         limits: limits.to_limits(),
         masquerade_ports: limits.masquerade_ports()?,
         options: limits.options()?,
+        timeouts: limits.timeouts.to_timeouts()?,
+        memory_advice: limits.advice()?,
         seed: u128::from_le_bytes(seed),
-        ..Config::default()
     })
 }
 
@@ -199,8 +200,8 @@ fn make(config: &Config) -> Result<Box<portolan_dataplane>, Failure> {
 
 /// Makes a dataplane and takes all of its memory, as portolan_memory_required() says. The seed is the key of
 /// every hash and the start of every choice: PORTOLAN_SEED_BYTES from a good source, kept secret; the same seed and
-/// packets give the same bytes out. PORTOLAN_STATUS_MEMORY if the memory cannot be had. On Linux large tables are
-/// advised to be on huge pages. Owned by the caller, freed with portolan_dataplane_free(). Since 0.1.
+/// packets give the same bytes out. PORTOLAN_STATUS_MEMORY if the memory cannot be had, PORTOLAN_STATUS_INVALID of
+/// options and timeouts that are none. Owned by the caller, freed with portolan_dataplane_free(). Since 0.1.
 ///
 /// # Safety
 /// `limits` is NULL or points to as many readable bytes as its `struct_size` says; `seed` is NULL or points
@@ -215,11 +216,7 @@ pub unsafe extern "C" fn portolan_dataplane_new(
     control(error, || {
         let out = output(dataplane, "dataplane")?;
         // SAFETY: as promised.
-        let mut config = unsafe { config(limits, seed) }?;
-        #[cfg(target_os = "linux")]
-        {
-            config.memory_advice = Some(portolan::driver::huge_pages);
-        }
+        let config = unsafe { config(limits, seed) }?;
         let bytes = limits::memory_required(&config.limits);
         // Asked for and given back at once: running out inside would end the process.
         let mut trial: Vec<u8> = Vec::new();
@@ -238,8 +235,8 @@ pub unsafe extern "C" fn portolan_dataplane_new(
 /// what publishing notes, errors and lists come from the system. PORTOLAN_STATUS_MEMORY if it does not suffice,
 /// PORTOLAN_STATUS_STATE if another dataplane lies there or 64 do in other places.
 ///
-/// The memory is the dataplane's until it has been freed and all of its workers and drivers have. Otherwise as
-/// portolan_dataplane_new(). Since 0.1.
+/// The memory is the dataplane's until it has been freed and all of its workers and drivers have; limits.memory_advice
+/// says nothing about it. Otherwise as portolan_dataplane_new(). Since 0.1.
 ///
 /// # Safety
 /// `limits` and `seed` as of portolan_dataplane_new(); `memory` is NULL or valid for `memory_size` bytes, which
@@ -257,6 +254,10 @@ pub unsafe extern "C" fn portolan_dataplane_new_in(
         let out = output(dataplane, "dataplane")?;
         // SAFETY: as promised.
         let config = unsafe { config(limits, seed) }?;
+        let config = Config {
+            memory_advice: None,
+            ..config
+        };
         if memory.is_null() {
             return Err(Failure::null("memory"));
         }

@@ -31,6 +31,8 @@ pub mod address;
 
 pub mod options;
 
+pub mod timeouts;
+
 pub mod limits;
 
 pub mod rejections;

@@ -2,17 +2,20 @@
 
 use crate::call::{ErrorOut, control, output};
 use crate::error::Failure;
-use crate::options::{PORTOLAN_ENDED_TCP_KEEP, PORTOLAN_MID_STREAM_DROP};
+use crate::options::{
+    PORTOLAN_ENDED_TCP_KEEP, PORTOLAN_MEMORY_ADVICE_HUGE_PAGES, PORTOLAN_MID_STREAM_DROP,
+};
 use crate::sized::{self, SizedStruct};
 use crate::status::portolan_status;
+use crate::timeouts::portolan_timeouts;
 use core::mem::MaybeUninit;
 use core::ops::RangeInclusive;
 use portolan::dataplane::{Config, Limits};
 use portolan::service::TableLimits;
 
-/// Every capacity of a dataplane, and what it does where its users differ. Memory for all of it is taken once, by
-/// portolan_dataplane_new(); what is full is counted and said, nothing is cut off silently. Fill with
-/// portolan_limits_init() first.
+/// Every capacity of a dataplane, how long its connections live, and what it does where its users differ. Memory for all
+/// of it is taken once, by portolan_dataplane_new(); what is full is counted and said, nothing is cut off silently. Fill
+/// with portolan_limits_init() first.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct portolan_limits {
@@ -56,11 +59,13 @@ pub struct portolan_limits {
     /// 1: ICMP echo requests to ClusterIPs, external IPs and load balancers' addresses are answered (RFC 792; RFC
     /// 4443, 4.2), as where IPVS binds them; 0: they pass, as in kube-proxy's other modes.
     pub answer_echo: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// What is asked for the memory that portolan_dataplane_new() takes: PORTOLAN_MEMORY_ADVICE_...
+    pub memory_advice: u8,
+    /// How long connections live without packets.
+    pub timeouts: portolan_timeouts,
 }
 
-// SAFETY: repr(C), twelve u32, two u16, one u32, four u8.
+// SAFETY: repr(C), twelve u32, two u16, one u32, four u8, and a struct of u32.
 unsafe impl SizedStruct for portolan_limits {
     const FIRST_SIZE: usize = 48;
 }
@@ -101,7 +106,7 @@ impl portolan_limits {
 }
 
 /// Fills `limits` with the defaults of a node: 256k connections of each family, 16k ServicePorts, 64k
-/// endpoints, 8 workers; about 130 MiB. `struct_size` is sizeof(portolan_limits), and is written too.
+/// endpoints, 8 workers; about 130 MiB; netfilter's timeouts. `struct_size` is sizeof(portolan_limits), and is written too.
 /// PORTOLAN_STATUS_NULL and PORTOLAN_STATUS_SIZE leave `limits` as it is. Any thread. Since 0.1.
 ///
 /// # Safety
@@ -151,7 +156,8 @@ pub unsafe extern "C" fn portolan_limits_init(
             ended_tcp: PORTOLAN_ENDED_TCP_KEEP,
             mid_stream: PORTOLAN_MID_STREAM_DROP,
             answer_echo: 0,
-            reserved: 0,
+            memory_advice: PORTOLAN_MEMORY_ADVICE_HUGE_PAGES,
+            timeouts: portolan_timeouts::netfilter(),
         };
         // SAFETY: as many bytes as the size just written are writable, as promised.
         unsafe { sized::write(limits, &value, "limits") }

@@ -4,6 +4,7 @@ use crate::error::Failure;
 use crate::limits::portolan_limits;
 use core::num::NonZeroU32;
 use portolan::dataplane::{EndedTcp, MidStream, Options};
+use portolan::sync::Advice;
 
 /// They are translated on, until their peers end them: kube-proxy never cleans up TCP. (A number of
 /// portolan_limits.ended_tcp.)
@@ -19,6 +20,17 @@ pub const PORTOLAN_MID_STREAM_RESET: u8 = 1;
 /// before if the scheduler hashes, or if there is only one.
 pub const PORTOLAN_MID_STREAM_PICK_UP: u8 = 2;
 
+/// Tables of 2 MiB and more are to be on huge pages: Linux's madvise(), which its setting may ignore; nothing elsewhere. (A
+/// number of portolan_limits.memory_advice.)
+pub const PORTOLAN_MEMORY_ADVICE_HUGE_PAGES: u8 = 0;
+/// Nothing is asked for: pages are as they come.
+pub const PORTOLAN_MEMORY_ADVICE_NONE: u8 = 1;
+
+#[cfg(target_os = "linux")]
+const HUGE_PAGES: Option<Advice> = Some(portolan::driver::huge_pages);
+#[cfg(not(target_os = "linux"))]
+const HUGE_PAGES: Option<Advice> = None;
+
 fn unknown(field: &str, number: u8, rule: &str) -> Failure {
     Failure::invalid(field, format!("{number}: {rule}"))
 }
@@ -26,9 +38,6 @@ fn unknown(field: &str, number: u8, rule: &str) -> Failure {
 impl portolan_limits {
     /// The choices beyond the objects.
     pub(crate) fn options(&self) -> Result<Options, Failure> {
-        if self.reserved != 0 {
-            return Err(unknown("limits.reserved", self.reserved, "must be 0"));
-        }
         Ok(Options {
             ended_tcp: match self.ended_tcp {
                 PORTOLAN_ENDED_TCP_KEEP => EndedTcp::Keep,
@@ -48,5 +57,14 @@ impl portolan_limits {
             },
             new_connections_per_second: NonZeroU32::new(self.new_connections_per_second),
         })
+    }
+
+    /// Who sees the memory of large tables first.
+    pub(crate) fn advice(&self) -> Result<Option<Advice>, Failure> {
+        match self.memory_advice {
+            PORTOLAN_MEMORY_ADVICE_HUGE_PAGES => Ok(HUGE_PAGES),
+            PORTOLAN_MEMORY_ADVICE_NONE => Ok(None),
+            other => Err(unknown("limits.memory_advice", other, "must be 0 or 1")),
+        }
     }
 }

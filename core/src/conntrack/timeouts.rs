@@ -35,7 +35,7 @@ pub struct TcpTimeouts {
     pub unacknowledged: Duration,
 }
 
-/// SCTP's timeouts.
+/// SCTP's timeouts. There is none for HEARTBEAT_SENT: associations are opened by an INIT alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the states' own")]
 #[non_exhaustive]
@@ -47,7 +47,6 @@ pub struct SctpTimeouts {
     pub shutdown_sent: Duration,
     pub shutdown_recd: Duration,
     pub shutdown_ack_sent: Duration,
-    pub heartbeat_sent: Duration,
 }
 
 impl Default for Timeouts {
@@ -75,7 +74,6 @@ impl Default for Timeouts {
                 shutdown_sent: seconds(3),
                 shutdown_recd: seconds(3),
                 shutdown_ack_sent: seconds(3),
-                heartbeat_sent: seconds(30),
             },
         }
     }
@@ -118,7 +116,6 @@ impl TimeoutTicks {
             sctp.shutdown_sent,
             sctp.shutdown_recd,
             sctp.shutdown_ack_sent,
-            sctp.heartbeat_sent,
         ];
         Self {
             tcp: by_state(&tcp_by_state),

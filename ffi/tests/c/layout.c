@@ -9,7 +9,7 @@
 #define AT(type, field, offset) \
     static_assert(offsetof(type, field) == (offset), #type "." #field " has moved")
 
-SIZE(portolan_limits, 60);
+SIZE(portolan_limits, 132);
 AT(portolan_limits, struct_size, 0);
 AT(portolan_limits, connections_ipv4, 4);
 AT(portolan_limits, connections_ipv6, 8);
@@ -28,7 +28,28 @@ AT(portolan_limits, new_connections_per_second, 52);
 AT(portolan_limits, ended_tcp, 56);
 AT(portolan_limits, mid_stream, 57);
 AT(portolan_limits, answer_echo, 58);
-AT(portolan_limits, reserved, 59);
+AT(portolan_limits, memory_advice, 59);
+AT(portolan_limits, timeouts, 60);
+
+SIZE(portolan_timeouts, 72);
+AT(portolan_timeouts, tcp_syn_sent_seconds, 0);
+AT(portolan_timeouts, tcp_syn_recv_seconds, 4);
+AT(portolan_timeouts, tcp_established_seconds, 8);
+AT(portolan_timeouts, tcp_fin_wait_seconds, 12);
+AT(portolan_timeouts, tcp_close_wait_seconds, 16);
+AT(portolan_timeouts, tcp_last_ack_seconds, 20);
+AT(portolan_timeouts, tcp_time_wait_seconds, 24);
+AT(portolan_timeouts, tcp_close_seconds, 28);
+AT(portolan_timeouts, tcp_unacknowledged_seconds, 32);
+AT(portolan_timeouts, udp_seconds, 36);
+AT(portolan_timeouts, udp_stream_seconds, 40);
+AT(portolan_timeouts, sctp_closed_seconds, 44);
+AT(portolan_timeouts, sctp_cookie_wait_seconds, 48);
+AT(portolan_timeouts, sctp_cookie_echoed_seconds, 52);
+AT(portolan_timeouts, sctp_established_seconds, 56);
+AT(portolan_timeouts, sctp_shutdown_sent_seconds, 60);
+AT(portolan_timeouts, sctp_shutdown_recd_seconds, 64);
+AT(portolan_timeouts, sctp_shutdown_ack_sent_seconds, 68);
 
 SIZE(portolan_rejection, 32);
 AT(portolan_rejection, struct_size, 0);

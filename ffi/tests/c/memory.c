@@ -102,7 +102,38 @@ static void what_cannot_be_is_refused(void) {
     CHECK(dataplane == NULL);
 }
 
+/* Kilobytes of this process for which huge pages were asked, as the kernel says (proc_pid_smaps(5)). */
+static unsigned long advised(void) {
+    char line[512];
+    unsigned long size = 0, sum = 0;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
+        sscanf(line, "Size: %lu", &size);
+        if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " hg") != NULL) sum += size;
+    }
+    if (maps != NULL) fclose(maps);
+    return sum;
+}
+
+/* Where the kernel has them. The first dataplane asks for none, so that no page is left over from one that did. */
+static void huge_pages_are_asked_for_unless_that_is_not_wanted(void) {
+    FILE *setting = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    portolan_limits limits = small();
+    limits.connections_ipv4 = limits.connections_ipv6 = 1 << 16;
+    const uint8_t advices[] = {PORTOLAN_MEMORY_ADVICE_NONE, PORTOLAN_MEMORY_ADVICE_HUGE_PAGES};
+    for (size_t i = 0; i < sizeof advices; i++) {
+        portolan_dataplane *dataplane = NULL;
+        limits.memory_advice = advices[i];
+        EXPECT(OK, portolan_dataplane_new(&limits, SEED, &dataplane, NULL));
+        const int wanted = setting != NULL && advices[i] == PORTOLAN_MEMORY_ADVICE_HUGE_PAGES;
+        CHECK((advised() >= 8192) == wanted);
+        EXPECT(OK, portolan_dataplane_free(&dataplane));
+    }
+    if (setting != NULL) fclose(setting);
+}
+
 int main(void) {
+    huge_pages_are_asked_for_unless_that_is_not_wanted();
     a_dataplane_lies_in_the_callers_memory();
     a_pool_of_the_host_is_registered();
     what_cannot_be_is_refused();

@@ -90,7 +90,7 @@ static void options(void) {
         {offsetof(portolan_limits, ended_tcp), PORTOLAN_ENDED_TCP_RESET, "limits.ended_tcp"},
         {offsetof(portolan_limits, mid_stream), PORTOLAN_MID_STREAM_PICK_UP, "limits.mid_stream"},
         {offsetof(portolan_limits, answer_echo), 1, "limits.answer_echo"},
-        {offsetof(portolan_limits, reserved), 0, "limits.reserved"},
+        {offsetof(portolan_limits, memory_advice), PORTOLAN_MEMORY_ADVICE_NONE, "limits.memory_advice"},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         portolan_dataplane *dataplane = NULL;

@@ -7,13 +7,14 @@ use std::process::Command;
 use super::build::{Flavour, WARNINGS, package, run};
 use super::namespace::in_namespace;
 
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 9] = [
     "tests/c/layout.c",
     "tests/c/misuse.c",
     "tests/c/node.c",
     "tests/c/control.c",
     "tests/c/memory.c",
     "tests/c/options.c",
+    "tests/c/timeouts.c",
     "tests/c/dns.c",
     "examples/one_packet.c",
 ];
