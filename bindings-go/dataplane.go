@@ -49,7 +49,8 @@ func (l Limits) toC() (wanted C.portolan_limits, err error) {
 	if l.AnswerEcho {
 		wanted.answer_echo = 1
 	}
-	return wanted, nil
+	wanted.memory_advice = C.uint8_t(l.MemoryAdvice)
+	return wanted, l.Timeouts.toC(&wanted.timeouts)
 }
 
 // Memory is how many bytes a dataplane of these limits takes. Nothing is allocated.

@@ -52,7 +52,7 @@ func doors(t testing.TB, limits portolan.Limits) []*door {
 func (d *door) serve(endpoints ...portolan.Endpoint) {
 	d.t.Helper()
 	frontends := []portolan.FrontendSpec{{Address: netip.AddrPortFrom(d.address, 80)}}
-	for id, protocol := range []portolan.Protocol{portolan.TCP, portolan.UDP} {
+	for id, protocol := range []portolan.Protocol{portolan.TCP, portolan.UDP, portolan.SCTP} {
 		must(d.t, d.dataplane.PutService(uint32(id), protocol, portolan.ServiceSpec{Frontends: frontends, Endpoints: endpoints}))
 	}
 	_, rejections, err := d.dataplane.Publish()
@@ -93,6 +93,14 @@ func (d *door) tcp(now int64, port, flags byte) portolan.Descriptor {
 func (d *door) udp(now int64, port byte) portolan.Descriptor {
 	d.t.Helper()
 	return d.send(now, d.client, d.address, 17, 0, port, 0, 80, 0, 8, 0, 0)
+}
+
+// sctp sends an INIT chunk of the client's (RFC 9260, 3.3.2), without a checksum.
+func (d *door) sctp(now int64, port byte) portolan.Descriptor {
+	d.t.Helper()
+	packet := make([]byte, 32)
+	packet[1], packet[3], packet[12], packet[15], packet[19], packet[25], packet[27] = port, 80, 1, 20, 1, 1, 1
+	return d.send(now, d.client, d.address, 132, packet...)
 }
 
 // isReset says whether the segment was answered by a reset.
@@ -198,8 +206,9 @@ func TestAnEchoRequestToAServicesAddressIsAnsweredOnRequest(t *testing.T) {
 
 func TestAnOptionThatIsNoneNamesItself(t *testing.T) {
 	for field, limits := range map[string]portolan.Limits{
-		"limits.ended_tcp":  {EndedTCP: portolan.ResetEnded + 1},
-		"limits.mid_stream": {MidStream: portolan.PickUpMidStream + 1},
+		"limits.ended_tcp":     {EndedTCP: portolan.ResetEnded + 1},
+		"limits.mid_stream":    {MidStream: portolan.PickUpMidStream + 1},
+		"limits.memory_advice": {MemoryAdvice: portolan.AdviseNothing + 1},
 	} {
 		_, err := portolan.NewDataplane(limits, [16]byte{1})
 		var said *portolan.Error

@@ -52,7 +52,7 @@ type Frontend struct {
 	HealthCheckPort uint16
 }
 
-// Limits are the capacities of a dataplane, and what it does where its users differ. Fields that are 0 take the default of
+// Limits are the capacities of a dataplane, how long its connections live, and what it does where its users differ. Fields that are 0 take the default of
 // a node.
 type Limits struct {
 	ConnectionsIPv4, ConnectionsIPv6             uint32
@@ -70,6 +70,10 @@ type Limits struct {
 	// AnswerEcho: ICMP echo requests to ClusterIPs, external IPs and load balancers' addresses are answered, as where
 	// IPVS binds them; otherwise they pass.
 	AnswerEcho bool
+	// MemoryAdvice is what is asked for the dataplane's memory.
+	MemoryAdvice MemoryAdvice
+	// Timeouts are how long connections live without packets.
+	Timeouts Timeouts
 }
 
 // EndedTCP is what becomes of TCP connections whose endpoint ended.
@@ -95,6 +99,17 @@ const (
 	// PickUpMidStream: it opens a connection, and goes where the scheduler says: to the endpoint that it was with before if
 	// the scheduler hashes, or if there is only one.
 	PickUpMidStream MidStream = 2
+)
+
+// MemoryAdvice is what is asked for a dataplane's memory.
+type MemoryAdvice uint8
+
+// What is asked.
+const (
+	// AdviseHugePages: tables of 2 MiB and more are to be on huge pages, on Linux.
+	AdviseHugePages MemoryAdvice = 0
+	// AdviseNothing: pages are as they come.
+	AdviseNothing MemoryAdvice = 1
 )
 
 // PortRange is ports from First to Last; of either, 0 is the default.
