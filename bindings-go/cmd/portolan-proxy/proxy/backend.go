@@ -23,11 +23,13 @@ type OpenFunc func(ctx context.Context, node *portolan.Node, c *config.Configura
 
 // Open makes the backend that the configuration's mode names.
 func Open(ctx context.Context, node *portolan.Node, c *config.Configuration) (Backend, error) {
-	open := openUserspace
+	var backend Backend
+	var err error
 	if config.InKernel(c.Mode) {
-		open = openKernel
+		backend, err = openKernel(ctx, node)
+	} else {
+		backend, err = openUserspace(ctx, node, Limits(c))
 	}
-	backend, err := open(ctx, node)
 	if err != nil {
 		return nil, fmt.Errorf("mode %s: %w", servedMode(c), err)
 	}

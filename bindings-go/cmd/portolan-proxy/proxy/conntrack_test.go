@@ -9,9 +9,11 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 
+	portolan "github.com/portolan/portolan/bindings-go"
 	"github.com/portolan/portolan/bindings-go/cmd/portolan-proxy/config"
 	"github.com/portolan/portolan/bindings-go/cmd/portolan-proxy/proxy"
 )
@@ -76,6 +78,35 @@ func TestSysctlsAreRaisedAndNeverLowered(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join(directory, "nf_conntrack_"+name))
 		if err != nil || strings.TrimSpace(string(text)) != value {
 			t.Errorf("%s is %q (%v), not %s", name, text, err, value)
+		}
+	}
+}
+
+func TestADataplaneInUserspaceKeepsToWhatTheKernelWouldBeTold(t *testing.T) {
+	cores := uint32(runtime.NumCPU())
+	for text, want := range map[string]portolan.Limits{
+		"{}": {
+			ConnectionsIPv4: max(cores<<15, 1<<17), ConnectionsIPv6: max(cores<<15, 1<<17),
+			Timeouts: portolan.Timeouts{TCPEstablished: 24 * time.Hour, TCPCloseWait: time.Hour},
+		},
+		"{maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}": {},
+		"{maxPerCore: 9, min: 7, tcpEstablishedTimeout: 2h, tcpCloseWaitTimeout: 3m, udpTimeout: 4s, udpStreamTimeout: 5s}": {
+			ConnectionsIPv4: max(9*cores, 7), ConnectionsIPv6: max(9*cores, 7),
+			Timeouts: portolan.Timeouts{
+				TCPEstablished: 2 * time.Hour, TCPCloseWait: 3 * time.Minute, UDP: 4 * time.Second, UDPStream: 5 * time.Second,
+			},
+		},
+	} {
+		c, _, err := config.Parse([]byte("apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nconntrack: " + text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		limits := proxy.Limits(c)
+		if limits != want {
+			t.Errorf("%s: %+v", text, limits)
+		}
+		if _, err := limits.Memory(); err != nil {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

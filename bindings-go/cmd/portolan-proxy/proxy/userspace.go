@@ -5,12 +5,15 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
+	"runtime"
 	"sync"
 	"time"
 
 	"k8s.io/klog/v2"
 
 	portolan "github.com/portolan/portolan/bindings-go"
+	"github.com/portolan/portolan/bindings-go/cmd/portolan-proxy/config"
 )
 
 // tunName is the device through which packets for Services pass. The host routes them there.
@@ -27,12 +30,28 @@ type userspace struct {
 	first   sync.Once
 }
 
-func openUserspace(ctx context.Context, node *portolan.Node) (Backend, error) {
+// Limits are the capacities and timeouts of a dataplane in userspace: what [Sysctls] are in the kernel, of each family. What
+// the configuration leaves alone is the library's default.
+func Limits(c *config.Configuration) portolan.Limits {
+	conntrack := &c.Conntrack
+	connections := uint32(min(uint64(conntrackMax(*conntrack.MaxPerCore, *conntrack.Min, runtime.NumCPU())), math.MaxUint32))
+	return portolan.Limits{
+		ConnectionsIPv4: connections, ConnectionsIPv6: connections,
+		Timeouts: portolan.Timeouts{
+			TCPEstablished: conntrack.TCPEstablishedTimeout.Duration,
+			TCPCloseWait:   conntrack.TCPCloseWaitTimeout.Duration,
+			UDP:            conntrack.UDPTimeout.Duration,
+			UDPStream:      conntrack.UDPStreamTimeout.Duration,
+		},
+	}
+}
+
+func openUserspace(ctx context.Context, node *portolan.Node, limits portolan.Limits) (Backend, error) {
 	var seed [16]byte
 	if _, err := rand.Read(seed[:]); err != nil {
 		return nil, err
 	}
-	dataplane, err := node.NewDataplane(portolan.Limits{}, seed)
+	dataplane, err := node.NewDataplane(limits, seed)
 	if err != nil {
 		return nil, err
 	}
