@@ -17,6 +17,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 use std::os::fd::OwnedFd;
+use std::thread;
 
 mod fill;
 mod repair;
@@ -308,6 +309,8 @@ impl Table {
             .zip(counts)
             .filter(|((_, due), _)| *due)
         {
+            // Reading takes the processor for as long as the kernel's whole table does; nothing else goes with it.
+            thread::yield_now();
             let Ok(count) = socket.delete_flows(family, |flow| self.stale.is_stale(flow)) else {
                 return;
             };
@@ -359,13 +362,15 @@ impl Table {
         }
     }
 
-    /// Commits transactions in order, until one is refused; then it is doubtful what there is.
+    /// Commits transactions in order, until one is refused; then it is doubtful what there is. Whoever shares the
+    /// processor has a turn after each: inside the kernel it is not taken away.
     fn carry_out(&mut self, steps: &[Step]) -> Result<(), TableError> {
         for step in steps {
             if !self.commit(step)? {
                 self.doubtful = true;
                 return Ok(());
             }
+            thread::yield_now();
         }
         Ok(())
     }

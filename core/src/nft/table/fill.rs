@@ -24,8 +24,9 @@ impl Table {
         let chains = self.renderer.chains_for(&changes);
         self.add_chains(&chains)?;
         self.seen = changes.to;
-        // A second thread is worth it where there is something to do while the kernel works.
-        let long = changes.changes.len() > PART;
+        // A second thread is worth it where there is something to do while the kernel works, and a processor to do it.
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let long = changes.changes.len() > PART && processors > 1;
         let Some(mut socket) = self.socket.take_if(|_| long) else {
             for part in parts(changes) {
                 let update = self.renderer.update(&part);
@@ -80,6 +81,8 @@ fn commit_all(
             Ok(Outcome::Committed) => committed.push(step.transaction.operations.len()),
             other => return (committed, Some((step, other))),
         }
+        // As in `carry_out`.
+        thread::yield_now();
     }
     (committed, None)
 }
