@@ -52,8 +52,8 @@ type Frontend struct {
 	HealthCheckPort uint16
 }
 
-// Limits are the capacities of a dataplane, how long its connections live, and what it does where its users differ. Fields that are 0 take the default of
-// a node.
+// Limits are the capacities of a dataplane, how long its connections live, and what it does where its users differ. Fields
+// that are 0 take the default of a node.
 type Limits struct {
 	ConnectionsIPv4, ConnectionsIPv6             uint32
 	Services, Frontends, Endpoints, SourceRanges uint32
