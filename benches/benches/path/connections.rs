@@ -57,9 +57,10 @@ fn batch<A: Stored>(table: &Connections<A>, first: u32, wanted: bool, random: &m
         Home::Beyond => table.candidate_beyond(hash),
         Home::Nothing => None,
     });
+    let moment = table.moment(NOW);
     for ((headers, hash), candidate) in asked.iter().zip(candidates) {
         let found = candidate.is_some_and(|candidate| {
-            let quick = table.quick(candidate, headers, NOW);
+            let quick = table.quick(candidate, headers, &moment);
             black_box(&quick).is_some()
                 || table.find(&headers.headers().tuple, *hash, NOW).is_some()
         });

@@ -24,7 +24,7 @@ const FORBIDDEN: [&str; 9] = [
     "_Unwind",
 ];
 /// What the loop over a burst's packets may call: what is seldom needed. Everything else is to be inlined.
-const SELDOM: [&str; 9] = [
+const SELDOM: [&str; 11] = [
     // An entry outside its home bucket.
     "Burst>::ask_beyond",
     "Index::prefetch_beyond",
@@ -34,6 +34,9 @@ const SELDOM: [&str; 9] = [
     "worker::finish",
     // A SYN to where an endpoint is or was.
     "Burst>::ask_beside",
+    // A deadline that moves, and a window that grows.
+    "Quick<A>::refreshed",
+    "Quick<A>::widened",
     // A packet with parts of its work left to hardware.
     "PlainHeaders<A>::is_partial",
     // Of a group that is cut short.

@@ -5,14 +5,14 @@ use super::record::{Stored, join, join16, split, split16};
 use crate::net::{Direction, EndpointId, Ports, Protocol, Tuple};
 use crate::packet::{Delta, PlainRewrite};
 
-/// Bits of a binding's flags.
+/// Bits of a binding's flags. Those that packets' descriptors say too have the same numbers there, which saves a shift.
 pub(super) mod binding_flags {
-    /// The source is translated to the node's address.
-    pub(in crate::conntrack) const MASQUERADE: u8 = 1;
-    /// The endpoint is on this node.
-    pub(in crate::conntrack) const LOCAL_ENDPOINT: u8 = 2;
     /// The connection is one of its endpoint's load.
-    pub(in crate::conntrack) const COUNTED: u8 = 8;
+    pub(in crate::conntrack) const COUNTED: u8 = 1;
+    /// The source is translated to the node's address.
+    pub(in crate::conntrack) const MASQUERADE: u8 = 4;
+    /// The endpoint is on this node.
+    pub(in crate::conntrack) const LOCAL_ENDPOINT: u8 = 8;
 }
 
 /// The endpoint that a connection goes to.

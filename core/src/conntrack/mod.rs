@@ -29,7 +29,7 @@ pub use connections::{Connection, Connections, Hit};
 pub use endpoints::{EndpointLife, Endpoints};
 pub use fragments::{Followed, FragmentKey, Fragments};
 pub use open::{OpenError, Opening, SourcePorts};
-pub use quick::{Quick, QuickStep};
+pub use quick::{Moment, Quick};
 pub use record::Stored;
 pub use state::{Progress, State, Step, Transport};
 pub use timeouts::{SctpTimeouts, TcpTimeouts, Timeouts};

@@ -9,15 +9,15 @@ use super::binding::Bound;
 use super::connections::{Connections, REFRESH_TICKS, decode};
 use super::record::{Record, Stored, join, split};
 use super::state::State;
-use super::tcp::{self, Side};
+use super::tcp::{self, Sides};
 use super::udp;
-use crate::net::Direction;
+use crate::net::{Direction, Protocol};
 use crate::packet::{Delta, PlainHeaders, PlainRewrite, TcpSegment};
 use crate::sync::{Header, Life, Word};
 use crate::table::Entry;
 
 /// A live connection, as far as its next packet needs it. What is read of it means something only if its header is the
-/// same afterwards, which [`Quick::settle`] sees to before it writes.
+/// same afterwards, which [`Quick::settle`] sees to before it says what the packet becomes.
 #[derive(Debug, Clone, Copy)]
 pub struct Quick<'table, A: Stored> {
     record: &'table Record<A>,
@@ -26,17 +26,35 @@ pub struct Quick<'table, A: Stored> {
     pub direction: Direction,
 }
 
-/// What a packet does to its connection.
+/// A burst's moment, and when what its packets refresh expires then. All in ticks.
 #[derive(Debug, Clone, Copy)]
-pub struct QuickStep {
-    life: Life,
-    timeout: u32,
-    /// What was remembered of the sender and of both windows, and is to be; nothing of UDP.
-    seen: Option<[u64; 2]>,
-    checks: [u64; 2],
+pub struct Moment {
+    now: u32,
+    /// The deadline of a settled TCP connection that waits for nothing.
+    settled: u32,
+    /// Of one that waits for an acknowledgment.
+    waiting: u32,
+    /// What is added to it is below this of a deadline that need not be moved.
+    near: u32,
 }
 
 impl<A: Stored> Connections<A> {
+    /// The moment `now`, in ticks.
+    #[must_use]
+    pub fn moment(&self, now: u32) -> Moment {
+        let timeouts = tcp::settled_timeouts(&self.timeouts);
+        let [settled, waiting] = timeouts.map(|timeout| now.saturating_add(timeout));
+        Moment {
+            now,
+            settled,
+            waiting,
+            near: waiting
+                .wrapping_sub(now)
+                .min(REFRESH_TICKS)
+                .wrapping_add(REFRESH_TICKS - 1),
+        }
+    }
+
     /// The hash of a plain packet's tuple.
     #[inline(always)]
     #[must_use]
@@ -57,85 +75,51 @@ impl<A: Stored> Connections<A> {
         &self,
         candidate: Entry,
         headers: &PlainHeaders<A>,
-        now: u32,
+        moment: &Moment,
     ) -> Option<Quick<'_, A>> {
         let (number, version, direction) = decode(candidate);
         let record = self.records.get(number as usize)?;
         let header = record.header();
-        let same = header.version() & 0x7fff == version
-            && header.deadline() > now
-            && record.pair(direction) == headers.addresses
-            && record.ports_of(direction)[0] == headers.ports
-            && record.bound().protocol_number() == headers.protocol.number();
-        same.then_some(Quick {
+        if header.version() & 0x7fff != version || header.deadline() <= moment.now {
+            return None;
+        }
+        let quick = Quick {
             record,
             header,
             direction,
-        })
+        };
+        quick.is_of(headers, headers.protocol).then_some(quick)
     }
 
-    /// What a plain segment does to a settled TCP connection: `header` and so many bytes of data. `None`: ask
-    /// [`Connections::advance`].
+    /// The TCP connection of `candidate`, if it is settled and the packet's; it may have expired, which
+    /// [`Quick::advance_tcp`] sees. `None` says nothing: ask [`Connections::find`].
     #[inline(always)]
     #[must_use]
-    pub fn step_tcp(
-        &self,
-        quick: &Quick<'_, A>,
-        header: &[u8; 20],
-        payload_len: u32,
-    ) -> Option<QuickStep> {
-        if !quick.header.is(Life::Live(tcp::SETTLED.bits())) {
+    pub fn quick_tcp(&self, candidate: Entry, headers: &PlainHeaders<A>) -> Option<Quick<'_, A>> {
+        let (number, version, direction) = decode(candidate);
+        let record = self.records.get(number as usize)?;
+        let header = record.header();
+        if !header.is_live(version, tcp::SETTLED.bits()) {
             return None;
         }
-        let record = quick.record;
-        let checks = record.checks.read();
-        let [own, peer] = record.seen_of(quick.direction).map(Word::read);
-        // Own window in the upper half.
-        let turn = 16 * u32::from(quick.direction as u8);
-        let windows = split(checks).1.rotate_left(turn);
-        let (own, peer) = (Side::new(own, windows >> 16), Side::new(peer, windows));
-        // Read last: what is read before other threads' words cannot wait until it is needed.
-        let segment = TcpSegment::of_header(header, payload_len);
-        let (next, timeout) = tcp::step_plain(&segment, own, peer, &self.timeouts)?;
-        let next_checks = if next.window() == own.window() {
-            checks
-        } else {
-            let windows = (u32::from(next.window()) << 16) | (windows & 0xffff);
-            join(split(checks).0, windows.rotate_right(turn))
+        let quick = Quick {
+            record,
+            header,
+            direction,
         };
-        Some(QuickStep {
-            life: Life::Live(tcp::SETTLED.bits()),
-            timeout,
-            seen: Some([own.seen(), next.seen()]),
-            checks: [checks, next_checks],
-        })
-    }
-
-    /// What a datagram does to a UDP connection. `None`: ask [`Connections::advance`].
-    #[inline(always)]
-    #[must_use]
-    pub fn step_udp(&self, quick: &Quick<'_, A>, now: u32) -> Option<QuickStep> {
-        let Life::Live(bits) = quick.header.life() else {
-            return None;
-        };
-        let [first, _] = &quick.record.seen;
-        let progress = udp::advance(
-            State::from_bits(bits),
-            quick.direction,
-            first.read(),
-            now,
-            &self.timeouts,
-        );
-        Some(QuickStep {
-            life: Life::Live(progress.state.bits()),
-            timeout: progress.timeout,
-            seen: None,
-            checks: [quick.record.checks.read(); 2],
-        })
+        quick.is_of(headers, Protocol::Tcp).then_some(quick)
     }
 }
 
 impl<A: Stored> Quick<'_, A> {
+    /// Is the connection a packet's?
+    #[inline(always)]
+    fn is_of(&self, headers: &PlainHeaders<A>, protocol: Protocol) -> bool {
+        A::same(self.record.pair(self.direction), headers.addresses)
+            && self.record.ports_of(self.direction)[0] == headers.ports
+            && self.record.bound().protocol_number() == protocol.number()
+    }
+
     /// Endpoint and flags.
     #[inline(always)]
     #[must_use]
@@ -143,7 +127,107 @@ impl<A: Stored> Quick<'_, A> {
         self.record.bound()
     }
 
-    /// Takes the step, and says what the packet becomes. `None`: nothing has changed, the connection has moved on since
+    /// Takes the step of a plain segment of a settled TCP connection: `header` and so many bytes of data. Gives what is to
+    /// be remembered of its sender. `None`: ask [`Connections::advance`].
+    #[inline(always)]
+    #[must_use]
+    pub fn advance_tcp(
+        &mut self,
+        header: &[u8; 20],
+        payload_len: u32,
+        moment: &Moment,
+    ) -> Option<u64> {
+        let [own, peer] = self.record.seen_of(self.direction).map(Word::read);
+        let windows = self.windows();
+        // Read last: what is read before other threads' words cannot wait until it is needed.
+        let segment = TcpSegment::of_header(header, payload_len);
+        let sides = Sides {
+            seen: [own, peer],
+            windows,
+        };
+        let (next, waits) = tcp::step_plain(&segment, &sides)?;
+        let deadline = if waits {
+            moment.waiting
+        } else {
+            moment.settled
+        };
+        // Neither earlier nor later by so much, and not expired, in one comparison.
+        let later = deadline.wrapping_sub(self.header.deadline());
+        if later.wrapping_add(REFRESH_TICKS - 1) >= moment.near {
+            self.header = self.refreshed(tcp::SETTLED.bits(), deadline, moment.now)?;
+        }
+        if !sides.is_common(segment.window) {
+            self.widened(segment.window)?;
+        }
+        Some(next)
+    }
+
+    /// Takes the step of a datagram of a UDP connection. `None`: ask [`Connections::advance`].
+    #[inline(always)]
+    #[must_use]
+    pub fn advance_udp(&mut self, connections: &Connections<A>, moment: &Moment) -> Option<()> {
+        let Life::Live(bits) = self.header.life() else {
+            return None;
+        };
+        let [first, _] = &self.record.seen;
+        let progress = udp::advance(
+            State::from_bits(bits),
+            self.direction,
+            first.read(),
+            moment.now,
+            &connections.timeouts,
+        );
+        let deadline = moment.now.saturating_add(progress.timeout);
+        let later = deadline.wrapping_sub(self.header.deadline());
+        let near = later.wrapping_add(REFRESH_TICKS - 1) < 2 * REFRESH_TICKS - 1;
+        if progress.state.bits() != bits || !near {
+            self.header = self.refreshed(progress.state.bits(), deadline, moment.now)?;
+        }
+        Some(())
+    }
+
+    /// Both sides' windows, that of the packet's sender in the upper half.
+    #[inline(always)]
+    fn windows(&self) -> u32 {
+        let turn = 16 * u32::from(self.direction as u8);
+        split(self.record.checks.read()).1.rotate_left(turn)
+    }
+
+    /// The header with state and deadline moved, if the connection has not expired and nothing has changed since it was
+    /// found.
+    #[cold]
+    #[inline(never)]
+    fn refreshed(self, state: u8, deadline: u32, now: u32) -> Option<Header> {
+        if self.header.deadline() <= now {
+            return None;
+        }
+        let life = Life::Live(state);
+        self.header
+            .advance(&self.record.header, life, deadline)
+            .ok()
+    }
+
+    /// Remembers the sender's window, which may be greater than those before, if nothing has changed since the connection
+    /// was found.
+    #[cold]
+    #[inline(never)]
+    fn widened(self, window: u16) -> Option<()> {
+        let checks = self.record.checks.read();
+        let turn = 16 * u32::from(self.direction as u8);
+        let windows = split(checks).1.rotate_left(turn);
+        let windows = tcp::announced(window, windows)?.rotate_right(turn);
+        if !self.header.unchanged(&self.record.header) {
+            return None;
+        }
+        // Lost to a concurrent change: the next packet announces its window again.
+        let _ = self
+            .record
+            .checks
+            .swap_if(checks, join(split(checks).0, windows));
+        Some(())
+    }
+
+    /// Says what the packet becomes, and remembers what was seen of its sender. `None`: the connection has moved on since
     /// it was found.
     #[inline(always)]
     #[must_use]
@@ -151,13 +235,13 @@ impl<A: Stored> Quick<'_, A> {
         clippy::cast_possible_truncation,
         reason = "fields are taken out of words"
     )]
-    pub fn settle(&self, step: &QuickStep, now: u32) -> Option<PlainRewrite<A>> {
+    pub fn settle(&self, seen: Option<u64>) -> Option<PlainRewrite<A>> {
         let Self {
             record,
             header,
             direction,
         } = *self;
-        let [checks, next_checks] = step.checks;
+        let checks = record.checks.read();
         let delta = |bits: u64| Delta::from_bits(bits as u16).in_direction(direction);
         let to = PlainRewrite {
             addresses: A::turned(record.pair(direction.reverse())),
@@ -165,26 +249,15 @@ impl<A: Stored> Quick<'_, A> {
             network: delta(checks >> 48),
             transport: delta(checks >> 32),
         };
-        // The last that is read, and before anything is written.
+        // The last that is read, and before anything else is written.
         if !header.unchanged(&record.header) {
             return None;
         }
-        let deadline = now.saturating_add(step.timeout);
-        let later = deadline.wrapping_sub(header.deadline());
-        // Neither earlier nor later by so much, in one comparison.
-        let near = later.wrapping_add(REFRESH_TICKS - 1) < 2 * REFRESH_TICKS - 1;
-        if !header.is(step.life) || !near {
-            header.advance(&record.header, step.life, deadline).ok()?;
-        }
-        if let Some([before, after]) = step.seen
-            && before != after
-        {
-            let [seen, _] = record.seen_of(direction);
-            seen.write(after);
-        }
-        if next_checks != checks {
-            // Lost to a concurrent change: the next packet announces its window again.
-            let _ = record.checks.swap_if(checks, next_checks);
+        if let Some(seen) = seen {
+            let [word, _] = record.seen_of(direction);
+            if word.read() != seen {
+                word.write(seen);
+            }
         }
         Some(to)
     }

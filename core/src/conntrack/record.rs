@@ -59,7 +59,7 @@ pub trait Stored: Address {
 
 #[inline(always)]
 fn ports_and_protocol(ports: Ports, protocol: Protocol) -> u64 {
-    (u64::from(ports.0) << 16) | u64::from(protocol.number())
+    u64::from(ports.0) | (u64::from(protocol.number()) << 32)
 }
 
 impl Stored for Ipv4Addr {

@@ -5,7 +5,7 @@
 //! extends the connection's life. A RST closes only if its sequence number is one that the receiver expects
 //! (RFC 5961, 3), so that a blind one changes nothing here either.
 
-use super::record::{join, split};
+use super::record::{join, join16, split, split16};
 use super::state::{Memory, Progress, State, Step};
 use super::timeouts::TimeoutTicks;
 use crate::net::Direction;
@@ -153,12 +153,12 @@ pub(super) fn pick_up(segment: &TcpSegment, timeouts: &TimeoutTicks) -> Option<P
     let sent = join(end, segment.acknowledgment);
     // The other side has sent what is acknowledged, and acknowledged what went before.
     let answered = join(segment.acknowledgment, segment.sequence);
-    let window = u32::from(log2_up(u32::MAX));
+    let Window(window) = Window::new(log2_up(u32::MAX), 0, 0);
     Some(Progress {
         state: State::new(is::ESTABLISHED),
         timeout: timeout_of(timeouts, is::ESTABLISHED).min(timeouts.tcp_unacknowledged),
         seen: Some([sent, answered]),
-        windows: Some((window << 16) | window),
+        windows: Some(join16(window, window)),
     })
 }
 
@@ -178,53 +178,51 @@ pub(super) fn is_under_way(
 /// The state of a connection that goes its way: established and assured.
 pub(super) const SETTLED: State = State::new(is::ESTABLISHED).with_reply().with_assured();
 
-/// What is remembered of one side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Side {
-    /// End of the highest segment, highest acknowledgment.
-    seen: u64,
-    window: Window,
+/// For how long such a connection lives if it waits for nothing, and if it waits for an acknowledgment.
+pub(super) fn settled_timeouts(timeouts: &TimeoutTicks) -> [u32; 2] {
+    let timeout = timeout_of(timeouts, is::ESTABLISHED);
+    [timeout, timeout.min(timeouts.tcp_unacknowledged)]
 }
 
-impl Side {
-    /// Of the sender's word of a record's `seen`, and its window, the lower half of `window`.
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half is taken")]
-    pub(super) const fn new(seen: u64, window: u32) -> Self {
-        Self {
-            seen,
-            window: Window(window as u16),
-        }
-    }
+/// What is remembered of both sides of a connection, that of the segment's sender first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sides {
+    /// End of the highest segment, highest acknowledgment.
+    pub(super) seen: [u64; 2],
+    /// The sender's window in the upper half.
+    pub(super) windows: u32,
+}
 
+impl Sides {
+    /// Is `window`, of a segment of the sender's that is no SYN, open and no greater than those before? `false` if it may
+    /// be greater.
     #[inline(always)]
-    pub(super) const fn seen(self) -> u64 {
-        self.seen
+    pub(super) const fn is_common(&self, window: u16) -> bool {
+        window != 0 && (window as u32).wrapping_shr(self.windows >> 26) == 0
     }
+}
 
-    #[inline(always)]
-    pub(super) const fn window(self) -> u16 {
-        self.window.0
-    }
+/// Both windows, the sender's in the upper half, after a segment of its that is no SYN announced `window`. `None`: that is
+/// closed.
+pub(super) fn announced(window: u16, windows: u32) -> Option<u32> {
+    let (own, peer) = split16(windows);
+    let Window(own) = Window(own).announced(window);
+    (window != 0).then_some(join16(own, peer))
 }
 
 /// Data and acknowledgments, in window, of a connection that is [`SETTLED`]: nothing but the sender's sequence
-/// numbers and window moves. Gives these and the timeout. `None` says nothing but that [`step`] must decide;
-/// `Some` is what it would say.
+/// numbers moves. Gives these, and whether the connection waits for an acknowledgment. `None` says nothing but that
+/// [`step`] must decide; `Some` is what it would say.
 #[inline(always)]
-pub(super) fn step_plain(
-    segment: &TcpSegment,
-    own: Side,
-    peer: Side,
-    timeouts: &TimeoutTicks,
-) -> Option<(Side, u32)> {
+pub(super) fn step_plain(segment: &TcpSegment, sides: &Sides) -> Option<(u64, bool)> {
     let decisive = tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST | tcp_flags::ACK;
     if segment.flags & decisive != tcp_flags::ACK {
         return None;
     }
-    let ((own_end, own_ack), (peer_end, peer_ack)) = (split(own.seen), split(peer.seen));
+    let [own, peer] = sides.seen;
+    let ((own_end, own_ack), (peer_end, peer_ack)) = (split(own), split(peer));
     let end = segment.sequence.wrapping_add(segment.payload_len);
-    let reach = peer.window.greatest();
+    let reach = Window::greatest_of(sides.windows);
     if after(segment.acknowledgment, peer_end)
         || after(segment.sequence, peer_ack.wrapping_add(reach))
         || after(own_end.wrapping_sub(reach), end.wrapping_add(1))
@@ -237,17 +235,9 @@ pub(super) fn step_plain(
     } else {
         own_ack
     };
-    let waits = own_end != peer_ack || peer_end != own_ack || segment.window == 0;
-    let timeout = if waits {
-        timeouts.tcp_waiting
-    } else {
-        timeout_of(timeouts, is::ESTABLISHED)
-    };
-    let next = Side {
-        seen: join(own_end, own_ack),
-        window: own.window.announced(segment),
-    };
-    Some((next, timeout))
+    let own = join(own_end, own_ack);
+    // Each has acknowledged what the other sent, if both words say the same, turned round.
+    Some((own, own.rotate_left(32) != peer))
 }
 
 /// What a segment does to a connection.
@@ -320,48 +310,64 @@ impl Ends {
     }
 }
 
-/// One side's window: log2 (rounded up) of the greatest it announced 5, shift 4, does it scale 1.
+/// One side's window: log2 (rounded up) of the greatest it announced 5, shift 4, does it scale 1; and again, log2 of that
+/// greatest in a segment's field, not scaled, 5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Window(u16);
 
 impl Window {
     const SCALES: u16 = 1 << 9;
 
+    const fn new(log2: u16, shift: u16, scales: u16) -> Self {
+        let unscaled = log2.saturating_sub(shift);
+        Self((unscaled << 10) | scales | (shift << 5) | log2)
+    }
+
     fn from_syn(segment: &TcpSegment) -> Self {
-        let (scale, scales) = match segment.window_scale {
-            Some(scale) => (u16::from(scale & 0x0f) << 5, Self::SCALES),
+        let (shift, scales) = match segment.window_scale {
+            Some(shift) => (u16::from(shift & 0x0f), Self::SCALES),
             None => (0, 0),
         };
-        Self(log2_up(u32::from(segment.window)) | scale | scales)
+        Self::new(log2_up(u32::from(segment.window)), shift, scales)
+    }
+
+    #[inline]
+    const fn log2(self) -> u16 {
+        self.0 & 0x1f
+    }
+
+    #[inline]
+    const fn shift(self) -> u16 {
+        (self.0 >> 5) & 0x0f
     }
 
     #[inline]
     const fn greatest(self) -> u32 {
-        1_u32.wrapping_shl((self.0 & 0x1f) as u32)
+        Self::greatest_of(self.0 as u32)
     }
 
+    /// Of the window that is the lower half of `word`.
     #[inline(always)]
-    fn announced(self, segment: &TcpSegment) -> Self {
-        let shift = if segment.flags & tcp_flags::SYN == 0 {
-            (self.0 >> 5) & 0x0f
-        } else {
-            0
-        };
-        let window = u32::from(segment.window).wrapping_shl(u32::from(shift));
-        // The common window is no greater than one before.
-        if window >> (self.0 & 0x1f) == 0 {
-            return self;
-        }
+    const fn greatest_of(word: u32) -> u32 {
+        1_u32.wrapping_shl(word)
+    }
+
+    /// After a segment that is no SYN.
+    fn announced(self, window: u16) -> Self {
+        self.at_least(u32::from(window).wrapping_shl(u32::from(self.shift())))
+    }
+
+    fn at_least(self, window: u32) -> Self {
         let log2 = log2_up(window);
-        if log2 > self.0 & 0x1f {
-            Self((self.0 & !0x1f) | log2)
+        if log2 > self.log2() {
+            Self::new(log2, self.shift(), self.0 & Self::SCALES)
         } else {
             self
         }
     }
 
     const fn unscaled(self) -> Self {
-        Self(self.0 & 0x1f)
+        Self::new(self.log2(), 0, 0)
     }
 }
 
@@ -395,6 +401,30 @@ impl Windows {
                 peer: original,
             },
         }
+    }
+
+    /// After a segment of its own side, perhaps that side's first.
+    fn after(self, segment: &TcpSegment, first: bool) -> Self {
+        let is_syn = segment.flags & tcp_flags::SYN != 0;
+        if first && is_syn {
+            let (own, peer) = (Window::from_syn(segment), self.peer);
+            // Scaling holds only if both sides offer it (RFC 7323, 2.2).
+            return if (own.0 & peer.0) & Window::SCALES == 0 {
+                Self {
+                    own: own.unscaled(),
+                    peer: peer.unscaled(),
+                }
+            } else {
+                Self { own, peer }
+            };
+        }
+        let own = if is_syn {
+            // Never scaled (RFC 7323, 2.2).
+            self.own.at_least(u32::from(segment.window))
+        } else {
+            self.own.announced(segment.window)
+        };
+        Self { own, ..self }
     }
 
     #[inline]
@@ -491,20 +521,6 @@ fn advance(
         ends.own_ack
     };
 
-    let mut windows = windows;
-    if first && segment.flags & tcp_flags::SYN != 0 {
-        windows.own = Window::from_syn(segment);
-        // Scaling holds only if both sides offer it (RFC 7323, 2.2).
-        if (windows.own.0 & windows.peer.0) & Window::SCALES == 0 {
-            windows = Windows {
-                own: windows.own.unscaled(),
-                peer: windows.peer.unscaled(),
-            };
-        }
-    } else {
-        windows.own = windows.own.announced(segment);
-    }
-
     let mut state_next = state.with_protocol_state(next);
     if direction == Direction::Reply {
         state_next = state_next.with_reply();
@@ -527,7 +543,7 @@ fn advance(
         state: state_next,
         timeout,
         seen: Some(seen),
-        windows: Some(windows.packed(direction)),
+        windows: Some(windows.after(segment, first).packed(direction)),
     })
 }
 

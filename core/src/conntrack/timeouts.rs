@@ -84,8 +84,6 @@ impl Default for Timeouts {
 pub(super) struct TimeoutTicks {
     pub(super) tcp: [u32; 16],
     pub(super) tcp_unacknowledged: u32,
-    /// Of an established connection that waits for an acknowledgment or a window.
-    pub(super) tcp_waiting: u32,
     pub(super) udp: u32,
     pub(super) udp_stream: u32,
     pub(super) sctp: [u32; 16],
@@ -120,7 +118,6 @@ impl TimeoutTicks {
         Self {
             tcp: by_state(&tcp_by_state),
             tcp_unacknowledged: ticks(tcp.unacknowledged),
-            tcp_waiting: ticks(tcp.unacknowledged).min(ticks(tcp.established)),
             udp: ticks(timeouts.udp),
             udp_stream: ticks(timeouts.udp_stream),
             sctp: by_state(&sctp_by_state),

@@ -65,13 +65,9 @@ pub(super) fn packet_of<'frames>(
     frames: &'frames [u8],
     descriptor: &Descriptor,
 ) -> Option<&'frames [u8]> {
-    let start = descriptor.offset as usize;
-    let end = start.checked_add(descriptor.len as usize)?;
-    let room = start.checked_add(descriptor.capacity as usize)?;
-    if end > room || room > frames.len() {
-        return None;
-    }
-    frames.get(start..end)
+    let room = frames.get(descriptor.offset as usize..)?;
+    let room = room.get(..descriptor.capacity as usize)?;
+    room.get(..descriptor.len as usize)
 }
 
 impl Burst<'_> {

@@ -10,7 +10,7 @@ use super::shared::{Shared, Tracked, cut_with_endpoint};
 use super::stats::{COUNTERS, ENDED_BYTES, ENDED_PACKETS, ServiceEvent};
 use super::{EndedTcp, MidStream};
 use crate::conntrack::{
-    EndpointLife, Followed, FragmentKey, Hit, OpenError, Opening, Step, Transport,
+    EndpointLife, Followed, FragmentKey, Hit, Moment, OpenError, Opening, Step, Transport,
 };
 use crate::net::{Arrival, Direction, DropReason, Protocol, ServiceId, Tuple};
 use crate::packet::{
@@ -33,6 +33,7 @@ pub(super) struct Burst<'burst> {
     pub(super) random: &'burst mut u64,
     /// Ticks.
     pub(super) now: u32,
+    pub(super) moment: Moment,
     /// For new connections.
     pub(super) allowance: &'burst mut Allowance,
     /// Was any packet of this chunk decided on ahead?

@@ -4,9 +4,9 @@ use super::descriptor::Descriptor;
 use super::lane::PlainLane;
 use super::path::{Burst, flags};
 use super::shared::Tracked;
-use crate::conntrack::{EndpointLife, Quick, QuickStep};
+use crate::conntrack::{EndpointLife, Quick};
 use crate::net::{Protocol, Verdict};
-use crate::packet::PlainRewrite;
+use crate::packet::{PlainHeaders, PlainRewrite};
 
 impl Burst<'_> {
     /// Moves the packet, settles its descriptor and says how. `None`: it is not such a packet, and nothing has changed.
@@ -18,20 +18,20 @@ impl Burst<'_> {
         lane: &PlainLane<A>,
     ) -> Option<Verdict> {
         let connections = A::connections(self.shared);
-        let headers = &lane.headers;
-        let quick = connections.quick(lane.candidate?, headers, self.now)?;
-        let packet = frames.get_mut(descriptor.offset as usize..)?;
+        let (entry, headers, start) = (lane.candidate?, &lane.headers, descriptor.offset);
         match headers.protocol {
             Protocol::Tcp => {
-                let (network, header) = headers.bytes(packet)?;
-                let step = connections.step_tcp(&quick, header, headers.tcp_payload)?;
-                let to = self.advance(descriptor, &quick, &step)?;
+                let mut quick = connections.quick_tcp(entry, headers)?;
+                let (network, header) = PlainHeaders::<A>::bytes(frames, start)?;
+                let seen = quick.advance_tcp(header, headers.tcp_payload, &self.moment)?;
+                let to = self.advance(descriptor, &quick, Some(seen))?;
                 to.tcp(network, header, headers.partial)?;
             }
             Protocol::Udp => {
-                let (network, header) = headers.bytes(packet)?;
-                let step = connections.step_udp(&quick, self.now)?;
-                let to = self.advance(descriptor, &quick, &step)?;
+                let mut quick = connections.quick(entry, headers, &self.moment)?;
+                let (network, header) = PlainHeaders::<A>::bytes(frames, start)?;
+                quick.advance_udp(connections, &self.moment)?;
+                let to = self.advance(descriptor, &quick, None)?;
                 to.udp(network, header, headers.partial)?;
             }
             Protocol::Sctp => return None,
@@ -45,7 +45,7 @@ impl Burst<'_> {
         &self,
         descriptor: &mut Descriptor,
         quick: &Quick<'_, A>,
-        step: &QuickStep,
+        seen: Option<u64>,
     ) -> Option<PlainRewrite<A>> {
         let bound = quick.bound();
         let life = self
@@ -55,7 +55,7 @@ impl Burst<'_> {
         let EndpointLife::Serving(tag) = life else {
             return None;
         };
-        let to = quick.settle(step, self.now)?;
+        let to = quick.settle(seen)?;
         let bytes = u64::from(descriptor.len);
         self.endpoints
             .packet(bound.endpoint(), quick.direction, bytes);

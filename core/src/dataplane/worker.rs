@@ -84,6 +84,8 @@ impl Worker {
             endpoints: &self.endpoints,
             random: &mut self.random,
             now: self.latest.ticks(),
+            // Families have the same timeouts.
+            moment: self.shared.ipv4.moment(self.latest.ticks()),
             allowance: &mut self.allowance,
             decided: false,
             sift: self.sift,

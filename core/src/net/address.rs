@@ -52,6 +52,8 @@ pub trait Address:
     fn pair(first: Self, second: Self) -> Self::Pair;
     /// The inverse of [`Address::pair`].
     fn unpair(pair: Self::Pair) -> (Self, Self);
+    /// Are these the same? Word by word: what was read in words cannot be compared in vectors without waiting for them.
+    fn same(one: Self::Pair, other: Self::Pair) -> bool;
     /// The pair with its addresses exchanged.
     fn turned(pair: Self::Pair) -> Self::Pair;
     /// The pair that `bytes` begin with; `None` if they are too few.
@@ -98,6 +100,11 @@ impl Address for Ipv4Addr {
             Self::from_bits((pair >> 32) as u32),
             Self::from_bits(pair as u32),
         )
+    }
+
+    #[inline(always)]
+    fn same(one: u64, other: u64) -> bool {
+        one == other
     }
 
     #[inline]
@@ -155,6 +162,11 @@ impl Address for Ipv6Addr {
     fn unpair(pair: [u64; 4]) -> (Self, Self) {
         let [a, b, c, d] = pair.map(u64::from_be);
         (Self::from_words([a, b]), Self::from_words([c, d]))
+    }
+
+    #[inline(always)]
+    fn same([a, b, c, d]: [u64; 4], [e, f, g, h]: [u64; 4]) -> bool {
+        (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) == 0
     }
 
     #[inline]

@@ -158,12 +158,13 @@ pub(super) fn sum(bytes: &[u8]) -> u16 {
     u16::from_be(fold(total))
 }
 
-/// Do the words of an IPv4 header without options add up to minus zero, as they do with the right checksum?
+/// Do the words of an IPv4 header without options, not all zero, add up to minus zero, as they do with the right checksum?
 #[inline(always)]
-pub(super) const fn is_minus_zero(a: u64, b: u64, c: u32) -> bool {
-    let (sum, carry) = a.overflowing_add(b);
-    let (sum, carried) = sum.overflowing_add((c as u64).wrapping_add(carry as u64));
-    fold(sum.wrapping_add(carried as u64)) == 0xffff
+pub(super) fn is_minus_zero(a: u64, b: u64, c: u32) -> bool {
+    let (sum, carry) = a.carrying_add(b, false);
+    let (sum, carry) = sum.carrying_add(u64::from(c), carry);
+    // A carry is worth one, because 2^64 is one more than a multiple of 0xffff. A remainder by a constant is a product.
+    sum.wrapping_add(u64::from(carry)).is_multiple_of(0xffff)
 }
 
 /// The Internet checksum of `bytes`: of an IPv4 header or ICMP message whose checksum field is zero, the

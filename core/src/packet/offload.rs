@@ -25,7 +25,9 @@ impl Offload {
     #[inline]
     #[must_use]
     pub const fn is_none(&self) -> bool {
-        (self.flags & offload_flags::PARTIAL) | self.gso_type == 0
+        u16::from_le_bytes([self.flags, self.gso_type])
+            & u16::from_le_bytes([offload_flags::PARTIAL, 0xff])
+            == 0
     }
 }
 

@@ -70,40 +70,46 @@ pub fn plain(packet: &[u8], offload: &Offload) -> Plain {
 /// Of a plain packet over IPv4.
 #[inline(always)]
 #[must_use]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the protocol is a byte of the word"
+)]
 pub fn plain_ipv4(packet: &[u8], offload: &Offload) -> Option<PlainHeaders<Ipv4Addr>> {
     let header = packet.first_chunk::<20>()?;
-    let (head, rest) = header.split_first_chunk::<8>()?;
-    let (middle, rest) = rest.split_first_chunk::<4>()?;
-    // The sum does not depend on the order of bytes (RFC 1071, 2 (B)).
-    let words = [head, rest.first_chunk()?].map(|word| u64::from_le_bytes(*word));
-    let [first, last] = words;
+    let (first, rest) = header.split_first_chunk::<8>()?;
+    let (middle, last) = rest.split_first_chunk::<4>()?;
+    // Words, in whose place bytes would be loaded one by one. Their sum does not depend on the order of bytes (RFC 1071,
+    // 2 (B)).
+    let last = last.first_chunk::<8>()?;
+    let [first, last] = [first, last].map(|word| u64::from_le_bytes(*word));
+    let middle = u32::from_le_bytes(*middle);
     // Version 4, a header of five words, no more fragments and no offset.
-    if first & 0xff3f_0000_0000_00ff != 0x45
-        || !checksum::is_minus_zero(first, last, u32::from_le_bytes(*middle))
-    {
+    if first & 0xff3f_0000_0000_00ff != 0x45 || !checksum::is_minus_zero(first, last, middle) {
         return None;
     }
-    let addresses = Ipv4Addr::read_pair(rest)?;
-    let &[_, number, _, _] = middle;
-    let &[_, _, l0, l1, ..] = head;
-    let end = u16::from_be_bytes([l0, l1]);
-    let message = packet.get(20..usize::from(end))?;
-    PlainHeaders::read(addresses, u32::from(end), number, message, offload)
+    let addresses = Ipv4Addr::read_pair(&last.to_le_bytes())?;
+    let [_, _, l0, l1, ..] = first.to_le_bytes();
+    let packet = packet.get(..usize::from(u16::from_be_bytes([l0, l1])))?;
+    // Not compared as the byte that it is, which would make one choice of three of it.
+    let is_tcp = middle & 0xff00 == 0x0600;
+    PlainHeaders::read(addresses, ((middle >> 8) as u8, is_tcp), packet, offload)
 }
 
 /// Of a plain packet over IPv6.
 #[inline(always)]
 #[must_use]
 pub fn plain_ipv6(packet: &[u8], offload: &Offload) -> Option<PlainHeaders<Ipv6Addr>> {
-    let header = packet.first_chunk::<40>()?;
-    let &[first, _, _, _, l0, l1, number, _, ref addresses @ ..] = header;
-    if first >> 4 != 6 {
+    let (first, rest) = packet.first_chunk::<40>()?.split_first_chunk::<8>()?;
+    let first = u64::from_le_bytes(*first);
+    // Version 6, and TCP is next.
+    let is_tcp = first & 0x00ff_0000_0000_00f0 == 0x0006_0000_0000_0060;
+    if !is_tcp && first & 0xf0 != 0x60 {
         return None;
     }
-    let end = u32::from(u16::from_be_bytes([l0, l1])).wrapping_add(40);
-    let message = packet.get(40..end as usize)?;
-    let addresses = Ipv6Addr::read_pair(addresses)?;
-    PlainHeaders::read(addresses, end, number, message, offload)
+    let addresses = Ipv6Addr::read_pair(rest)?;
+    let [_, _, _, _, l0, l1, number, _] = first.to_le_bytes();
+    let packet = packet.get(..usize::from(u16::from_be_bytes([l0, l1])).wrapping_add(40))?;
+    PlainHeaders::read(addresses, (number, is_tcp), packet, offload)
 }
 
 /// Length of an IP header without options or extensions.
@@ -115,38 +121,68 @@ const fn header_len(family: Family) -> u8 {
 }
 
 impl<A: Address> PlainHeaders<A> {
+    /// Reads the rest of `packet`, which ends where its IP header says. The commonest protocol has a way of its own, of as
+    /// few comparisons as can be.
     #[inline(always)]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "no message is longer than 65,535 bytes"
-    )]
     fn read(
         addresses: A::Pair,
-        end: u32,
-        number: u8,
-        message: &[u8],
+        (number, is_tcp): (u8, bool),
+        packet: &[u8],
         offload: &Offload,
     ) -> Option<Self> {
-        // The commonest first.
-        let protocol = if number == Protocol::Tcp.number() {
-            Protocol::Tcp
+        let mut headers = if is_tcp {
+            Self::read_tcp(addresses, packet)?
         } else {
-            Protocol::from_number(number)?
-        };
-        let transport = transport::read(protocol, message, true).ok()?;
-        let mut headers = Self {
-            addresses,
-            ports: transport.ports,
-            end,
-            protocol,
-            tcp_flags: transport.tcp_flags,
-            tcp_payload: transport.tcp_payload as u32,
-            partial: false,
+            Self::read_any(addresses, number, packet)?
         };
         if !offload.is_none() {
             headers.partial = headers.is_partial(offload)?;
         }
         Some(headers)
+    }
+
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "no packet that is no jumbogram is longer than 65,575 bytes"
+    )]
+    fn read_tcp(addresses: A::Pair, packet: &[u8]) -> Option<Self> {
+        let message = packet.get(usize::from(header_len(A::FAMILY))..)?;
+        let &[s0, s1, d0, d1, .., offset, tcp_flags, _, _, _, _, _, _] =
+            message.first_chunk::<20>()?;
+        let header_len = usize::from(offset >> 4) << 2;
+        if header_len < 20 {
+            return None;
+        }
+        Some(Self {
+            addresses,
+            ports: Ports::from_bytes([s0, s1, d0, d1]),
+            end: packet.len() as u32,
+            protocol: Protocol::Tcp,
+            tcp_flags,
+            tcp_payload: message.len().checked_sub(header_len)? as u32,
+            partial: false,
+        })
+    }
+
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "no packet that is no jumbogram is longer than 65,575 bytes"
+    )]
+    fn read_any(addresses: A::Pair, number: u8, packet: &[u8]) -> Option<Self> {
+        let message = packet.get(usize::from(header_len(A::FAMILY))..)?;
+        let protocol = Protocol::from_number(number)?;
+        let transport = transport::read(protocol, message, true).ok()?;
+        Some(Self {
+            addresses,
+            ports: transport.ports,
+            end: packet.len() as u32,
+            protocol,
+            tcp_flags: transport.tcp_flags,
+            tcp_payload: transport.tcp_payload as u32,
+            partial: false,
+        })
     }
 
     /// `None`: what is left to hardware cannot be.
@@ -177,16 +213,17 @@ impl<A: Address> PlainHeaders<A> {
         }
     }
 
-    /// The headers' bytes in `packet`, which is what they were read from: the IP header, and so many of the transport
-    /// header. `None`: it is another one.
+    /// The headers' bytes in `frames`, of the packet that begins at `start` and is what they were read from: the IP header,
+    /// and so many of the transport header. `None`: it is another one.
     #[inline(always)]
     #[must_use]
-    pub fn bytes<'packet, const N: usize>(
-        &self,
-        packet: &'packet mut [u8],
-    ) -> Option<(&'packet mut [u8], &'packet mut [u8; N])> {
-        let at = usize::from(header_len(A::FAMILY));
-        let (network, message) = packet.split_at_mut_checked(at)?;
+    pub fn bytes<const N: usize>(
+        frames: &mut [u8],
+        start: u32,
+    ) -> Option<(&mut [u8], &mut [u8; N])> {
+        let (start, at) = (start as usize, usize::from(header_len(A::FAMILY)));
+        let end = start.checked_add(at.wrapping_add(N))?;
+        let (network, message) = frames.get_mut(start..end)?.split_at_mut_checked(at)?;
         Some((network, message.first_chunk_mut()?))
     }
 
@@ -206,11 +243,11 @@ impl<A: Address> PlainRewrite<A> {
     pub fn write(&self, packet: &mut [u8], headers: &PlainHeaders<A>) -> Option<()> {
         match headers.protocol {
             Protocol::Tcp => {
-                let (network, header) = headers.bytes(packet)?;
+                let (network, header) = PlainHeaders::<A>::bytes(packet, 0)?;
                 self.tcp(network, header, headers.partial)
             }
             Protocol::Udp => {
-                let (network, header) = headers.bytes(packet)?;
+                let (network, header) = PlainHeaders::<A>::bytes(packet, 0)?;
                 self.udp(network, header, headers.partial)
             }
             Protocol::Sctp => None,

@@ -129,12 +129,14 @@ impl Header {
         }
     }
 
-    /// Is this its life?
+    /// Is it live in this state, and are these the lower fifteen bits of its version?
     #[inline(always)]
     #[must_use]
-    pub const fn is(self, life: Life) -> bool {
-        let [_, _, _, _, found, _, _, _] = self.0.to_le_bytes();
-        found == life.bits()
+    pub const fn is_live(self, version: u64, state: u8) -> bool {
+        const VERSION_AND_LIFE: u64 = 0x7f_ffff;
+        let life = Life::Live(state).bits() as u64;
+        let wanted = (version << (VERSION_SHIFT - LIFE_SHIFT)) | life;
+        (self.0 >> LIFE_SHIFT) & VERSION_AND_LIFE == wanted
     }
 
     /// When it expires, in ticks that the owner of the table gives a meaning to.

@@ -1,6 +1,5 @@
 //! Segments against what the state machine remembers.
 
-use super::super::record::join16;
 use super::super::timeouts::Timeouts;
 use super::*;
 use crate::table::hash::next_seed;
@@ -9,6 +8,14 @@ use crate::table::hash::next_seed;
 fn plain_segments_step_as_any_segment_does() {
     let timeouts = TimeoutTicks::new(&Timeouts::default());
     let (mut random, mut plain) = (7, 0);
+    let window = |bits: u32| {
+        let Window(window) = Window::new(
+            bits as u16 & 0x0f,
+            bits as u16 >> 5 & 0x0f,
+            bits as u16 & Window::SCALES,
+        );
+        window
+    };
     for _ in 0..200_000 {
         let mut near =
             |base: u32, span: u64| base.wrapping_add((next_seed(&mut random) % span) as u32);
@@ -18,7 +25,7 @@ fn plain_segments_step_as_any_segment_does() {
                 join(near(base, 2_000), near(base, 2_000)),
                 join(near(base, 2_000), near(base, 2_000)),
             ],
-            windows: near(0, 1 << 32) & 0x03ef_03ef,
+            windows: join16(window(near(0, 1 << 16)), window(near(0, 1 << 16))),
         };
         let segment = TcpSegment {
             flags: near(0, 256) as u8,
@@ -29,25 +36,30 @@ fn plain_segments_step_as_any_segment_does() {
             window_scale: None,
         };
         for direction in [Direction::Original, Direction::Reply] {
-            let [original, reply] = [
-                Side::new(memory.seen[0], memory.windows >> 16),
-                Side::new(memory.seen[1], memory.windows),
-            ];
-            let (own, peer) = match direction {
-                Direction::Original => (original, reply),
-                Direction::Reply => (reply, original),
+            let [original, reply] = memory.seen;
+            let (seen, turn) = match direction {
+                Direction::Original => ([original, reply], 0),
+                Direction::Reply => ([reply, original], 16),
             };
-            if let Some((own, timeout)) = step_plain(&segment, own, peer, &timeouts) {
-                plain += 1;
-                let [original, reply] = match direction {
-                    Direction::Original => [own, peer],
-                    Direction::Reply => [peer, own],
+            let windows = memory.windows.rotate_left(turn);
+            let sides = Sides { seen, windows };
+            if let Some((own, waits)) = step_plain(&segment, &sides) {
+                let next = if sides.is_common(segment.window) {
+                    Some(windows)
+                } else {
+                    announced(segment.window, windows)
                 };
+                // A window that is closed is not plain.
+                let Some(next) = next else { continue };
+                plain += 1;
                 let progress = Progress {
                     state: SETTLED,
-                    timeout,
-                    seen: Some([original.seen, reply.seen]),
-                    windows: Some(join16(original.window.0, reply.window.0)),
+                    timeout: settled_timeouts(&timeouts)[usize::from(waits)],
+                    seen: Some(match direction {
+                        Direction::Original => [own, reply],
+                        Direction::Reply => [original, own],
+                    }),
+                    windows: Some(next.rotate_right(turn)),
                 };
                 let any = step(SETTLED, direction, &segment, memory, &timeouts);
                 assert_eq!(

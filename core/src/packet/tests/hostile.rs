@@ -47,7 +47,7 @@ fn exercise_plain<A: Address>(packet: &[u8], plain: &PlainHeaders<A>, offload: &
     if let Some(mut segment) = TcpSegment::read(packet, &headers) {
         assert_eq!(plain.segment_with_options(packet), Some(segment));
         segment.window_scale = None;
-        let header = plain.bytes(found).map(|(_, header)| &*header);
+        let header = PlainHeaders::<A>::bytes(found, 0).map(|(_, header)| &*header);
         let short = header.map(|header| TcpSegment::of_header(header, plain.tcp_payload));
         assert_eq!(short, Some(segment));
     }
