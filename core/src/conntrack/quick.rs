@@ -34,7 +34,8 @@ pub struct Moment {
     settled: u32,
     /// Of one that waits for an acknowledgment.
     waiting: u32,
-    /// What is added to it is below this of a deadline that need not be moved.
+    /// A deadline stays that would be later by `later`, if `later + REFRESH_TICKS - 1` is below this: half a second either
+    /// way, or less where connections live no longer, so that none that has expired seems near.
     near: u32,
 }
 
@@ -138,7 +139,7 @@ impl<A: Stored> Quick<'_, A> {
         moment: &Moment,
     ) -> Option<u64> {
         let [own, peer] = self.record.seen_of(self.direction).map(Word::read);
-        let windows = self.windows();
+        let windows = split(self.record.checks.read()).1.rotate_left(self.turn());
         // Read last: what is read before other threads' words cannot wait until it is needed.
         let segment = TcpSegment::of_header(header, payload_len);
         let sides = Sides {
@@ -186,11 +187,10 @@ impl<A: Stored> Quick<'_, A> {
         Some(())
     }
 
-    /// Both sides' windows, that of the packet's sender in the upper half.
+    /// By how many bits both sides' windows are turned, so that the packet's sender's is in the upper half.
     #[inline(always)]
-    fn windows(&self) -> u32 {
-        let turn = 16 * u32::from(self.direction as u8);
-        split(self.record.checks.read()).1.rotate_left(turn)
+    const fn turn(&self) -> u32 {
+        16 * (self.direction as u32)
     }
 
     /// The header with state and deadline moved, if the connection has not expired and nothing has changed since it was
@@ -213,9 +213,8 @@ impl<A: Stored> Quick<'_, A> {
     #[inline(never)]
     fn widened(self, window: u16) -> Option<()> {
         let checks = self.record.checks.read();
-        let turn = 16 * u32::from(self.direction as u8);
-        let windows = split(checks).1.rotate_left(turn);
-        let windows = tcp::announced(window, windows)?.rotate_right(turn);
+        let windows = split(checks).1.rotate_left(self.turn());
+        let windows = tcp::announced(window, windows)?.rotate_right(self.turn());
         if !self.header.unchanged(&self.record.header) {
             return None;
         }

@@ -28,6 +28,13 @@ pub(super) type Lanes = [Lane; LANES];
 pub(super) enum Lane {
     Ipv4(PlainLane<Ipv4Addr>),
     Ipv6(PlainLane<Ipv6Addr>),
+    /// Of no connection that is known: not one choice of all, which would be a jump through a table for every packet.
+    Aside(Aside),
+}
+
+/// A packet that belongs to no connection, or that takes its time.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Aside {
     /// Plain, of no connection when it was looked up, and to nobody: its hash.
     Stranger(u64),
     /// Between addresses of which no connection has either.
@@ -80,24 +87,24 @@ impl Burst<'_> {
         lane: &mut Lane,
     ) {
         let Some(packet) = packet_of(frames, descriptor) else {
-            *lane = Lane::Unusual;
+            *lane = Lane::Aside(Aside::Unusual);
             return;
         };
         // Each family by itself: an enum that went through memory would cost as much again.
         if let Some(headers) = plain_ipv4(packet, &descriptor.offload) {
             if SIFT && self.is_nobodys(&headers) {
-                *lane = Lane::Nobodys;
+                *lane = Lane::Aside(Aside::Nobodys);
                 return;
             }
             *lane = Lane::Ipv4(PlainLane::new(headers, self.ask_for_index(&headers)));
         } else if let Some(headers) = plain_ipv6(packet, &descriptor.offload) {
             if SIFT && self.is_nobodys(&headers) {
-                *lane = Lane::Nobodys;
+                *lane = Lane::Aside(Aside::Nobodys);
                 return;
             }
             *lane = Lane::Ipv6(PlainLane::new(headers, self.ask_for_index(&headers)));
         } else {
-            *lane = Lane::Unusual;
+            *lane = Lane::Aside(Aside::Unusual);
         }
     }
 
@@ -107,10 +114,10 @@ impl Burst<'_> {
         let stranger = match lane {
             Lane::Ipv4(plain) => self.ask_for_record(plain),
             Lane::Ipv6(plain) => self.ask_for_record(plain),
-            Lane::Stranger(_) | Lane::Nobodys | Lane::Unusual => None,
+            Lane::Aside(_) => None,
         };
         if let Some(hash) = stranger {
-            *lane = Lane::Stranger(hash);
+            *lane = Lane::Aside(Aside::Stranger(hash));
         }
     }
 
@@ -120,7 +127,7 @@ impl Burst<'_> {
         match lane {
             Lane::Ipv4(plain) => self.ask_for_places(plain),
             Lane::Ipv6(plain) => self.ask_for_places(plain),
-            Lane::Stranger(_) | Lane::Nobodys | Lane::Unusual => {}
+            Lane::Aside(_) => {}
         }
     }
 

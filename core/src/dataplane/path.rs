@@ -496,9 +496,9 @@ impl<A: Tracked> Subject<'_, A> {
 /// The descriptor's flags for a packet of a connection.
 #[inline(always)]
 pub(super) fn flags(direction: Direction, masquerade: bool, local_endpoint: bool) -> u16 {
-    (u16::from(direction == Direction::Reply) * descriptor_flags::REPLY_DIRECTION)
-        | (u16::from(masquerade) * descriptor_flags::MASQUERADE)
+    (u16::from(masquerade) * descriptor_flags::MASQUERADE)
         | (u16::from(local_endpoint) * descriptor_flags::LOCAL_ENDPOINT)
+        | (u16::from(direction == Direction::Reply) * descriptor_flags::REPLY_DIRECTION)
 }
 
 pub(super) const fn reason_of(error: OpenError) -> DropReason {

@@ -21,9 +21,9 @@ pub struct Tuple<A> {
     pub protocol: Protocol,
 }
 
-/// Netfilter's two directions of a connection.
+/// Netfilter's two directions of a connection. As wide as what it chooses by: a byte was widened anew for each use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
+#[repr(u64)]
 pub enum Direction {
     /// From the client that opened the connection.
     Original = 0,

@@ -147,9 +147,9 @@ impl<A: Address> PlainHeaders<A> {
         reason = "no packet that is no jumbogram is longer than 65,575 bytes"
     )]
     fn read_tcp(addresses: A::Pair, packet: &[u8]) -> Option<Self> {
-        let message = packet.get(usize::from(header_len(A::FAMILY))..)?;
-        let &[s0, s1, d0, d1, .., offset, tcp_flags, _, _, _, _, _, _] =
-            message.first_chunk::<20>()?;
+        let at = usize::from(header_len(A::FAMILY));
+        let header = packet.get(at..at.wrapping_add(20))?.first_chunk::<20>()?;
+        let &[s0, s1, d0, d1, .., offset, tcp_flags, _, _, _, _, _, _] = header;
         let header_len = usize::from(offset >> 4) << 2;
         if header_len < 20 {
             return None;
@@ -160,7 +160,7 @@ impl<A: Address> PlainHeaders<A> {
             end: packet.len() as u32,
             protocol: Protocol::Tcp,
             tcp_flags,
-            tcp_payload: message.len().checked_sub(header_len)? as u32,
+            tcp_payload: packet.len().checked_sub(at.wrapping_add(header_len))? as u32,
             partial: false,
         })
     }

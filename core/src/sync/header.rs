@@ -132,11 +132,15 @@ impl Header {
     /// Is it live in this state, and are these the lower fifteen bits of its version?
     #[inline(always)]
     #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the lower bits of each are compared"
+    )]
     pub const fn is_live(self, version: u64, state: u8) -> bool {
-        const VERSION_AND_LIFE: u64 = 0x7f_ffff;
-        let life = Life::Live(state).bits() as u64;
-        let wanted = (version << (VERSION_SHIFT - LIFE_SHIFT)) | life;
-        (self.0 >> LIFE_SHIFT) & VERSION_AND_LIFE == wanted
+        const VERSION_AND_LIFE: u32 = 0x7f_ffff;
+        let life = Life::Live(state).bits() as u32;
+        let wanted = ((version as u32) << (VERSION_SHIFT - LIFE_SHIFT)) | life;
+        (self.0 >> LIFE_SHIFT) as u32 & VERSION_AND_LIFE == wanted
     }
 
     /// When it expires, in ticks that the owner of the table gives a meaning to.
