@@ -98,18 +98,24 @@ pub fn plain_ipv4(packet: &[u8], offload: &Offload) -> Option<PlainHeaders<Ipv4A
 /// Of a plain packet over IPv6.
 #[inline(always)]
 #[must_use]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "length and protocol are parts of a word"
+)]
 pub fn plain_ipv6(packet: &[u8], offload: &Offload) -> Option<PlainHeaders<Ipv6Addr>> {
-    let (first, rest) = packet.first_chunk::<40>()?.split_first_chunk::<8>()?;
-    let first = u64::from_le_bytes(*first);
-    // Version 6, and TCP is next.
-    let is_tcp = first & 0x00ff_0000_0000_00f0 == 0x0006_0000_0000_0060;
-    if !is_tcp && first & 0xf0 != 0x60 {
+    let header = packet.first_chunk::<40>()?;
+    let (first, rest) = header.split_first_chunk::<4>()?;
+    let (second, addresses) = rest.split_first_chunk::<4>()?;
+    let &[version, ..] = first;
+    if version >> 4 != 6 {
         return None;
     }
-    let addresses = Ipv6Addr::read_pair(rest)?;
-    let [_, _, _, _, l0, l1, number, _] = first.to_le_bytes();
-    let packet = packet.get(..usize::from(u16::from_be_bytes([l0, l1])).wrapping_add(40))?;
-    PlainHeaders::read(addresses, (number, is_tcp), packet, offload)
+    let addresses = Ipv6Addr::read_pair(addresses)?;
+    let second = u32::from_le_bytes(*second);
+    let end = usize::from((second as u16).swap_bytes()).wrapping_add(40);
+    let is_tcp = second & 0xff_0000 == 0x06_0000;
+    let number = (second >> 16) as u8;
+    PlainHeaders::read(addresses, (number, is_tcp), packet.get(..end)?, offload)
 }
 
 /// Length of an IP header without options or extensions.
