@@ -198,6 +198,7 @@ impl Sides {
     /// be greater.
     #[inline(always)]
     pub(super) const fn is_common(&self, window: u16) -> bool {
+        // The upper five bits of [`Window`] say it without its scale.
         window != 0 && (window as u32).wrapping_shr(self.windows >> 26) == 0
     }
 }
