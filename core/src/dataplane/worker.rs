@@ -122,32 +122,33 @@ impl Burst<'_> {
         // A chunk's lookups see what the chunks before it opened.
         self.opened = Opened::default();
         self.decided = false;
+        let count = descriptors.len().div_ceil(GROUP);
         let (lanes, _) = lanes.as_chunks_mut();
-        let mut groups = Iterator::zip(descriptors.chunks_mut(GROUP), lanes);
-        let (mut asked, mut read): (Group<'_>, Group<'_>) = (None, None);
-        loop {
+        let mut groups: [Group<'_>; LANES / GROUP] = [const { None }; LANES / GROUP];
+        let found = descriptors.chunks_mut(GROUP).zip(lanes);
+        for (group, found) in groups.iter_mut().zip(found) {
+            *group = Some(found);
+        }
+        for step in 0..count.wrapping_add(2) {
+            let [asked, carried] = [1, 2].map(|behind| step.wrapping_sub(behind));
             if self.decided
-                && let Some((descriptors, lanes)) = &asked
+                && let Some(Some((descriptors, lanes))) = groups.get(carried)
             {
                 for lane in lanes.get(..descriptors.len()).unwrap_or_default() {
                     self.ask_again(lane);
                 }
             }
-            let mut next = groups.next();
-            if let Some((descriptors, lanes)) = &mut next {
+            if let Some(Some((descriptors, lanes))) = groups.get_mut(step) {
                 self.read_group(frames, descriptors, lanes);
             }
-            if let Some((descriptors, lanes)) = &mut read {
+            if let Some(Some((descriptors, lanes))) = groups.get_mut(asked) {
                 for lane in lanes.get_mut(..descriptors.len()).unwrap_or_default() {
                     self.ask(lane);
                 }
             }
-            if let Some((descriptors, lanes)) = asked {
+            if let Some(Some((descriptors, lanes))) = groups.get_mut(carried) {
                 self.carry_group(frames, descriptors, lanes);
-            } else if next.is_none() && read.is_none() {
-                return;
             }
-            (asked, read) = (read, next);
         }
     }
 
