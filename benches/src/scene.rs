@@ -65,6 +65,9 @@ pub enum Traffic {
     Data,
     /// Acknowledge what was acknowledged, so that nothing moves.
     Ack,
+    /// 20 bytes of data from the client, then the endpoint's acknowledgment: a connection waits after every other packet,
+    /// and netfilter's timeout is another one each time.
+    Exchange,
 }
 
 /// One scene.

@@ -25,6 +25,8 @@ struct Flow {
     port: u16,
     /// The next sequence number of client and endpoint.
     next: [u32; 2],
+    /// The last packet of an exchange carried data.
+    waits: bool,
 }
 
 /// A worker, and what is needed to write packets of open connections.
@@ -129,6 +131,7 @@ impl Sender {
             endpoint: word(destination) - 1,
             port: word(transport),
             next: [1, 0],
+            waits: false,
         }
     }
 
@@ -190,8 +193,12 @@ impl Sender {
             match case {
                 Case::EstablishedDnat | Case::EstablishedMasquerade => {
                     let number = self.choose();
-                    let direction = self.direction();
-                    self.push(number, direction, tcp_flags::ACK, traffic == Traffic::Data);
+                    let (direction, data) = match traffic {
+                        Traffic::Data => (self.direction(), true),
+                        Traffic::Ack => (self.direction(), false),
+                        Traffic::Exchange => self.exchange(number),
+                    };
+                    self.push(number, direction, tcp_flags::ACK, data);
                 }
                 Case::New | Case::SynFlood => {
                     let number = self.fresh;
@@ -229,6 +236,17 @@ impl Sender {
         };
         // Neighbours in popularity are no neighbours in memory.
         (u64::from(rank) * 0x9e37_79b1 % u64::from(count)) as u32
+    }
+
+    /// Which way the next packet of an exchange goes, and whether it carries data.
+    fn exchange(&mut self, number: u32) -> (Direction, bool) {
+        let waits = &mut self.flows[number as usize].waits;
+        *waits = !*waits;
+        if *waits {
+            (Direction::Original, true)
+        } else {
+            (Direction::Reply, false)
+        }
     }
 
     fn direction(&mut self) -> Direction {

@@ -98,6 +98,8 @@ enum TrafficName {
     Data,
     /// Pure acknowledgments of what was acknowledged
     Ack,
+    /// Data from the client and the endpoint's acknowledgment in turn: the timeout is another one each time
+    Exchange,
 }
 
 /// Whose rows are measured first.
@@ -178,6 +180,7 @@ impl Choice {
             traffic: match traffic {
                 TrafficName::Data => Traffic::Data,
                 TrafficName::Ack => Traffic::Ack,
+                TrafficName::Exchange => Traffic::Exchange,
             },
         }
     }
