@@ -6,13 +6,13 @@ use crate::net::{Direction, EndpointId, Ports, Protocol, Tuple};
 use crate::packet::{Delta, PlainRewrite};
 
 /// Bits of a binding's flags. Those that packets' descriptors say too have the same numbers there, which saves a shift.
-pub(super) mod binding_flags {
+mod binding_flags {
     /// The connection is one of its endpoint's load.
-    pub(in crate::conntrack) const COUNTED: u8 = 1;
+    pub(super) const COUNTED: u8 = 1;
     /// The source is translated to the node's address.
-    pub(in crate::conntrack) const MASQUERADE: u8 = 4;
+    pub(super) const MASQUERADE: u8 = 4;
     /// The endpoint is on this node.
-    pub(in crate::conntrack) const LOCAL_ENDPOINT: u8 = 8;
+    pub(super) const LOCAL_ENDPOINT: u8 = 8;
 }
 
 /// The endpoint that a connection goes to.
@@ -196,13 +196,6 @@ impl<A: Stored> Binding<A> {
     #[must_use]
     pub const fn local_endpoint(&self) -> bool {
         self.bound.local_endpoint()
-    }
-
-    /// Is it one of its endpoint's load ([`crate::sync::Loads`])?
-    #[inline]
-    #[must_use]
-    pub const fn counted(&self) -> bool {
-        self.bound.counted()
     }
 }
 

@@ -4,8 +4,8 @@
 //! An index entry carries a record number, a direction and fifteen bits of the record's version. All threads
 //! share the table; nothing locks.
 
-use super::binding::Binding;
-use super::record::{Counted, Record, Stored, join, split};
+use super::binding::{Binding, Bound};
+use super::record::{Record, Stored, join, split};
 use super::state::{Memory, Progress, State, Step, Transport, step};
 use super::tcp;
 use super::timeouts::{TimeoutTicks, Timeouts};
@@ -388,40 +388,35 @@ impl<A: Stored> Connections<A> {
         deadline: u32,
     ) -> Result<(), Header> {
         // Read before the swap, which succeeds only if the record is the same incarnation's still.
-        let binding = record.counted();
+        let bound = record.bound();
         header.advance(&record.header, Life::Live(state.bits()), deadline)?;
-        if let (Some(counted), Life::Live(before)) = (binding, header.life()) {
-            self.recount(&counted, Some(State::from_bits(before)), Some(state));
+        if let Life::Live(before) = header.life() {
+            self.count(bound, Some(State::from_bits(before)), Some(state));
         }
         Ok(())
     }
 
     /// Counts a connection whose state changes; `None`: not live.
     #[inline(always)]
-    pub(super) fn count(&self, binding: &Binding<A>, before: Option<State>, after: Option<State>) {
-        if binding.counted() {
-            let counted = Counted {
-                endpoint: binding.endpoint(),
-                generation: binding.endpoint_generation(),
-                protocol: binding.protocol(),
-            };
-            self.recount(&counted, before, after);
+    pub(super) fn count(&self, bound: Bound, before: Option<State>, after: Option<State>) {
+        if bound.counted() {
+            self.recount(bound, before, after);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn recount(&self, counted: &Counted, before: Option<State>, after: Option<State>) {
+    fn recount(&self, bound: Bound, before: Option<State>, after: Option<State>) {
         let load = |state: Option<State>| match state {
-            Some(state) if state.is_active(counted.protocol) => (1, 0),
+            Some(state) if state.is_active(bound.protocol()) => (1, 0),
             Some(_) => (0, 1),
             None => (0, 0),
         };
         let ((active, inactive), (now_active, now_inactive)) = (load(before), load(after));
         let change = (now_active - active, now_inactive - inactive);
         if change != (0, 0) {
-            self.loads
-                .change(counted.endpoint, counted.generation, change.0, change.1);
+            let (endpoint, generation) = (bound.endpoint(), bound.endpoint_generation());
+            self.loads.change(endpoint, generation, change.0, change.1);
         }
     }
 
@@ -435,7 +430,7 @@ impl<A: Stored> Connections<A> {
             return false;
         }
         if let Life::Live(bits) = hit.header.life() {
-            self.count(&hit.binding, Some(State::from_bits(bits)), None);
+            self.count(hit.binding.bound, Some(State::from_bits(bits)), None);
         }
         self.withdraw(hit.number, hit.header, &hit.binding);
         true

@@ -168,9 +168,9 @@ impl<A: Stored> Connections<A> {
         }
         let state = Some(progress.state);
         // Before anyone can end it.
-        self.count(binding, None, state);
+        self.count(binding.bound, None, state);
         let Some(hit) = draft.live(progress.state, binding) else {
-            self.count(binding, state, None);
+            self.count(binding.bound, state, None);
             self.abandon(draft, &[reply, original]);
             return Err(OpenError::Overtaken);
         };

@@ -78,17 +78,11 @@ impl<A: Stored> Connections<A> {
         headers: &PlainHeaders<A>,
         moment: &Moment,
     ) -> Option<Quick<'_, A>> {
-        let (number, version, direction) = decode(candidate);
-        let record = self.records.get(number as usize)?;
-        let header = record.header();
+        let (quick, version) = self.named_by(candidate)?;
+        let header = quick.header;
         if header.version() & 0x7fff != version || header.deadline() <= moment.now {
             return None;
         }
-        let quick = Quick {
-            record,
-            header,
-            direction,
-        };
         quick.is_of(headers, headers.protocol).then_some(quick)
     }
 
@@ -97,18 +91,24 @@ impl<A: Stored> Connections<A> {
     #[inline(always)]
     #[must_use]
     pub fn quick_tcp(&self, candidate: Entry, headers: &PlainHeaders<A>) -> Option<Quick<'_, A>> {
-        let (number, version, direction) = decode(candidate);
-        let record = self.records.get(number as usize)?;
-        let header = record.header();
-        if !header.is_live(version, tcp::SETTLED.bits()) {
+        let (quick, version) = self.named_by(candidate)?;
+        if !quick.header.is_live(version, tcp::SETTLED.bits()) {
             return None;
         }
+        quick.is_of(headers, Protocol::Tcp).then_some(quick)
+    }
+
+    /// The record of an entry, and which version of it the entry is about.
+    #[inline(always)]
+    fn named_by(&self, entry: Entry) -> Option<(Quick<'_, A>, u64)> {
+        let (number, version, direction) = decode(entry);
+        let record = self.records.get(number as usize)?;
         let quick = Quick {
             record,
-            header,
+            header: record.header(),
             direction,
         };
-        quick.is_of(headers, Protocol::Tcp).then_some(quick)
+        Some((quick, version))
     }
 }
 

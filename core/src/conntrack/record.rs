@@ -13,9 +13,9 @@
 //! for the state machine and are written without the version being checked: a write that comes too late
 //! disturbs the next incarnation's window check until its next packet, and nothing else.
 
-use super::binding::{Binding, Bound, binding_flags};
+use super::binding::{Binding, Bound};
 use super::state::Memory;
-use crate::net::{Address, Direction, EndpointId, Ports, Protocol};
+use crate::net::{Address, Direction, Ports, Protocol};
 use crate::sync::{Header, Word};
 use crate::table::HashKey;
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -140,14 +140,6 @@ const _: () = assert!(size_of::<Record<Ipv4Addr>>() == 64);
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Record<Ipv6Addr>>() == 128);
 
-/// Whose load a connection is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Counted {
-    pub(super) endpoint: EndpointId,
-    pub(super) generation: u16,
-    pub(super) protocol: Protocol,
-}
-
 impl<A: Stored> Record<A> {
     pub(super) fn empty() -> Self {
         Self {
@@ -170,23 +162,6 @@ impl<A: Stored> Record<A> {
         for (word, value) in self.seen.iter().zip(seen) {
             word.write(value);
         }
-    }
-
-    /// Whose load it is, if it is anybody's; means something only if the header confirms afterwards.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "fields are taken out of the word"
-    )]
-    pub(super) fn counted(&self) -> Option<Counted> {
-        let word = self.binding.read();
-        if word as u8 & binding_flags::COUNTED == 0 {
-            return None;
-        }
-        Some(Counted {
-            endpoint: EndpointId(split(word).0),
-            generation: (word >> 16) as u16,
-            protocol: Protocol::from_number((word >> 8) as u8)?,
-        })
     }
 
     /// Reads what is constant; means something only if the header confirms afterwards.

@@ -154,9 +154,10 @@ pub(super) fn pick_up(segment: &TcpSegment, timeouts: &TimeoutTicks) -> Option<P
     // The other side has sent what is acknowledged, and acknowledged what went before.
     let answered = join(segment.acknowledgment, segment.sequence);
     let Window(window) = Window::new(log2_up(u32::MAX), 0, 0);
+    let [_, waiting] = settled_timeouts(timeouts);
     Some(Progress {
         state: State::new(is::ESTABLISHED),
-        timeout: timeout_of(timeouts, is::ESTABLISHED).min(timeouts.tcp_unacknowledged),
+        timeout: waiting,
         seen: Some([sent, answered]),
         windows: Some(join16(window, window)),
     })
@@ -178,7 +179,7 @@ pub(super) fn is_under_way(
 /// The state of a connection that goes its way: established and assured.
 pub(super) const SETTLED: State = State::new(is::ESTABLISHED).with_reply().with_assured();
 
-/// For how long such a connection lives if it waits for nothing, and if it waits for an acknowledgment.
+/// For how long an established connection lives if it waits for nothing, and if it waits for an acknowledgment.
 pub(super) fn settled_timeouts(timeouts: &TimeoutTicks) -> [u32; 2] {
     let timeout = timeout_of(timeouts, is::ESTABLISHED);
     [timeout, timeout.min(timeouts.tcp_unacknowledged)]

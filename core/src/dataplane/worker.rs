@@ -77,15 +77,16 @@ impl Worker {
         let Some(table) = self.reader.pin() else {
             return;
         };
+        let now = self.latest.ticks();
         let mut burst = Burst {
             table: &table,
             shared: &self.shared,
             counters: &self.counters,
             endpoints: &self.endpoints,
             random: &mut self.random,
-            now: self.latest.ticks(),
+            now,
             // Families have the same timeouts.
-            moment: self.shared.ipv4.moment(self.latest.ticks()),
+            moment: self.shared.ipv4.moment(now),
             allowance: &mut self.allowance,
             decided: false,
             sift: self.sift,
