@@ -62,21 +62,21 @@ static const step UDP_STEPS[] = {
     {ENDPOINT, 0, 0, 0, 0, SECOND, TIMEOUT(udp_stream)},
 };
 
+#define SCTP_HANDSHAKE                                                   \
+    {CLIENT, INIT, 0, 0, 0, 0, TIMEOUT(sctp_closed)},                    \
+    {ENDPOINT, INIT_ACK, 0, 0, 0, 0, TIMEOUT(sctp_cookie_wait)},         \
+    {CLIENT, COOKIE_ECHO, 0, 0, 0, 0, TIMEOUT(sctp_cookie_echoed)},      \
+    {ENDPOINT, COOKIE_ACK, 0, 0, 0, 0, TIMEOUT(sctp_established)}
+
 static const step SCTP_STEPS[] = {
-    {CLIENT, INIT, 0, 0, 0, 0, TIMEOUT(sctp_closed)},
-    {ENDPOINT, INIT_ACK, 0, 0, 0, 0, TIMEOUT(sctp_cookie_wait)},
-    {CLIENT, COOKIE_ECHO, 0, 0, 0, 0, TIMEOUT(sctp_cookie_echoed)},
-    {ENDPOINT, COOKIE_ACK, 0, 0, 0, 0, TIMEOUT(sctp_established)},
+    SCTP_HANDSHAKE,
     {CLIENT, SHUTDOWN, 0, 0, 0, 0, TIMEOUT(sctp_shutdown_sent)},
     {ENDPOINT, SHUTDOWN_ACK, 0, 0, 0, 0, TIMEOUT(sctp_shutdown_ack_sent)},
 };
 
 /* The endpoint shuts it down. */
 static const step SCTP_ENDS[] = {
-    {CLIENT, INIT, 0, 0, 0, 0, TIMEOUT(sctp_closed)},
-    {ENDPOINT, INIT_ACK, 0, 0, 0, 0, TIMEOUT(sctp_cookie_wait)},
-    {CLIENT, COOKIE_ECHO, 0, 0, 0, 0, TIMEOUT(sctp_cookie_echoed)},
-    {ENDPOINT, COOKIE_ACK, 0, 0, 0, 0, TIMEOUT(sctp_established)},
+    SCTP_HANDSHAKE,
     {ENDPOINT, SHUTDOWN, 0, 0, 0, 0, TIMEOUT(sctp_shutdown_recd)},
 };
 
