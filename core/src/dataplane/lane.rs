@@ -14,11 +14,6 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 /// Packets of which is known at a time what was found. More would spill the first cache.
 pub(super) const LANES: usize = 32;
 
-/// Packets that are read together, whose records are then asked for together, and that are then moved together. Lines
-/// asked for side by side, so that the processor finds several of their pages at a time; never more than two groups'
-/// lines under way, because processors drop what is asked for beyond some two dozen.
-pub(super) const GROUP: usize = 8;
-
 /// What is found of so many packets.
 pub(super) type Lanes = [Lane; LANES];
 

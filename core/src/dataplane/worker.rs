@@ -5,7 +5,7 @@ use super::decide::Decision;
 use super::descriptor::Descriptor;
 use super::descriptor_flags;
 use super::endpoint_counters::EndpointCounters;
-use super::lane::{Aside, GROUP, LANES, Lane, Lanes, PlainLane, packet_of};
+use super::lane::{Aside, LANES, Lane, Lanes, PlainLane, packet_of};
 use super::opened::Opened;
 use super::outcome::Outcome;
 use super::path::{Burst, Subject};
@@ -112,99 +112,35 @@ impl Worker {
     }
 }
 
-/// A group's packets, and what is found of them.
-type Group<'burst> = Option<(&'burst mut [Descriptor], &'burst mut [Lane; GROUP])>;
-
 impl Burst<'_> {
-    /// Moves at most [`LANES`] packets, in groups: while one is moved, the records of the next are under way, and the
-    /// index's lines of the one after.
+    /// Moves at most [`LANES`] packets: each loop asks for the memory that the next one reads.
     #[inline(always)]
     fn chunk(&mut self, frames: &mut [u8], descriptors: &mut [Descriptor], lanes: &mut Lanes) {
         // A chunk's lookups see what the chunks before it opened.
         self.opened = Opened::default();
         self.decided = false;
-        let count = descriptors.len().div_ceil(GROUP);
-        let (lanes, _) = lanes.as_chunks_mut();
-        let mut groups: [Group<'_>; LANES / GROUP] = [const { None }; LANES / GROUP];
-        let found = descriptors.chunks_mut(GROUP).zip(lanes);
-        for (group, found) in groups.iter_mut().zip(found) {
-            *group = Some(found);
-        }
-        for step in 0..count.wrapping_add(2) {
-            let [asked, carried] = [1, 2].map(|behind| step.wrapping_sub(behind));
-            if self.decided
-                && let Some(Some((descriptors, lanes))) = groups.get(carried)
-            {
-                for lane in lanes.get(..descriptors.len()).unwrap_or_default() {
-                    self.ask_again(lane);
-                }
-            }
-            if let Some(Some((descriptors, lanes))) = groups.get_mut(step) {
-                self.read_group(frames, descriptors, lanes);
-            }
-            if let Some(Some((descriptors, lanes))) = groups.get_mut(asked) {
-                for lane in lanes.get_mut(..descriptors.len()).unwrap_or_default() {
-                    self.ask(lane);
-                }
-            }
-            if let Some(Some((descriptors, lanes))) = groups.get_mut(carried) {
-                self.carry_group(frames, descriptors, lanes);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn read_group(&self, frames: &[u8], descriptors: &[Descriptor], lanes: &mut [Lane; GROUP]) {
-        // A whole group's loop counts nothing but packets.
-        if let Ok(descriptors) = <&[Descriptor; GROUP]>::try_from(descriptors) {
-            let reading = descriptors.iter().zip(lanes);
-            // Two loops: what the one has more would take registers from the other.
-            if self.sift {
-                for (descriptor, lane) in reading {
-                    self.read::<true>(frames, descriptor, lane);
-                }
-            } else {
-                for (descriptor, lane) in reading {
-                    self.read::<false>(frames, descriptor, lane);
-                }
-            }
-        } else {
-            for (descriptor, lane) in descriptors.iter().zip(lanes) {
-                self.read_one(frames, descriptor, lane);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn carry_group(
-        &mut self,
-        frames: &mut [u8],
-        descriptors: &mut [Descriptor],
-        lanes: &mut [Lane; GROUP],
-    ) {
-        if descriptors.len() == GROUP {
-            for (descriptor, lane) in descriptors.iter_mut().zip(lanes) {
-                self.carry(frames, descriptor, lane);
-            }
-        } else {
-            for (descriptor, lane) in descriptors.iter_mut().zip(lanes) {
-                self.carry_one(frames, descriptor, lane);
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn read_one(&self, frames: &[u8], descriptor: &Descriptor, lane: &mut Lane) {
+        let lanes = lanes.get_mut(..descriptors.len()).unwrap_or_default();
+        // Two loops: what the one has more would take registers from the other.
         if self.sift {
-            self.read::<true>(frames, descriptor, lane);
+            for (descriptor, lane) in descriptors.iter().zip(lanes.iter_mut()) {
+                self.read::<true>(frames, descriptor, lane);
+            }
         } else {
-            self.read::<false>(frames, descriptor, lane);
+            for (descriptor, lane) in descriptors.iter().zip(lanes.iter_mut()) {
+                self.read::<false>(frames, descriptor, lane);
+            }
         }
-    }
-
-    #[inline(never)]
-    fn carry_one(&mut self, frames: &mut [u8], descriptor: &mut Descriptor, lane: &mut Lane) {
-        self.carry(frames, descriptor, lane);
+        for lane in lanes.iter_mut() {
+            self.ask(lane);
+        }
+        if self.decided {
+            for lane in lanes.iter() {
+                self.ask_again(lane);
+            }
+        }
+        for (descriptor, lane) in descriptors.iter_mut().zip(lanes) {
+            self.carry(frames, descriptor, lane);
+        }
     }
 
     /// Moves a packet whose record was asked for.

@@ -11,7 +11,7 @@ pub fn prefetch<T>(value: &T) {
     {
         let pointer: *const i8 = core::ptr::from_ref(value).cast();
         // SAFETY: prefetching has no effect but on caches, whatever the address; this one is valid.
-        unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(pointer) };
+        unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T1 }>(pointer) };
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = value;
