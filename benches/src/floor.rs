@@ -52,7 +52,7 @@ impl Floor {
                 for line in lines {
                     let random = next_seed(&mut self.random);
                     *line = ((u128::from(random) * self.lines.len() as u128) >> 64) as usize;
-                    prefetch(&self.lines[*line]);
+                    prefetch(&self.lines, *line);
                 }
             }
             for lines in &wanted {

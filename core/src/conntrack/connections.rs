@@ -11,7 +11,7 @@ use super::tcp;
 use super::timeouts::{TimeoutTicks, Timeouts};
 use crate::net::{Direction, Family, Protocol, TICKS_PER_SECOND, Tuple};
 use crate::sync::{Advice, FreeStack, Header, Life, Lines, Loads, Word, fence_release};
-use crate::table::{Entry, HashKey, Home, Index, prefetch};
+use crate::table::{Entry, HashKey, Home, Index, prefetch, prefetch_whole};
 use alloc::sync::Arc;
 use core::net::IpAddr;
 use crossbeam::utils::CachePadded;
@@ -155,9 +155,7 @@ impl<A: Stored> Connections<A> {
     #[inline(always)]
     pub(super) fn take_free(&self) -> Option<u32> {
         let (number, next) = self.written.free.take(|number| self.link(number))?;
-        if let Some(record) = self.records.get(next as usize) {
-            prefetch(record);
-        }
+        prefetch(&self.records, next as usize);
         Some(number)
     }
 
@@ -235,12 +233,7 @@ impl<A: Stored> Connections<A> {
 
     #[inline]
     fn prefetch_record(&self, found: Entry) {
-        if let Some(record) = self.records.get(decode(found).0 as usize) {
-            prefetch(record);
-            if size_of::<Record<A>>() > 64 {
-                prefetch(record.last_word());
-            }
-        }
+        prefetch_whole(&self.records, decode(found).0 as usize);
     }
 
     /// The live connection that one of whose tuples this is. An expired one is cleared away.

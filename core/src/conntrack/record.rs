@@ -32,7 +32,6 @@ mod sealed {
         fn write(&self, addresses: [A::Pair; 2]);
         /// Source and destination as seen in `direction`.
         fn pair(&self, direction: Direction) -> A::Pair;
-        fn last(&self) -> &Word;
     }
 
     #[derive(Debug, Default)]
@@ -93,12 +92,6 @@ impl AddressWords<Ipv4Addr> for Two {
         let [own, _] = from(&self.0, direction);
         own.read()
     }
-
-    #[inline]
-    fn last(&self) -> &Word {
-        let Self([_, last]) = self;
-        last
-    }
 }
 
 impl AddressWords<Ipv6Addr> for Eight {
@@ -113,12 +106,6 @@ impl AddressWords<Ipv6Addr> for Eight {
     fn pair(&self, direction: Direction) -> [u64; 4] {
         let [own, _] = from(&self.0, direction);
         own.each_ref().map(Word::read)
-    }
-
-    #[inline]
-    fn last(&self) -> &Word {
-        let Self([_, [.., last]]) = self;
-        last
     }
 }
 
@@ -219,12 +206,6 @@ impl<A: Stored> Record<A> {
     #[inline(always)]
     pub(super) fn seen_of(&self, direction: Direction) -> [&Word; 2] {
         from(&self.seen, direction)
-    }
-
-    /// A word of the record's last cache line, to be asked for beside the first.
-    #[inline]
-    pub(super) fn last_word(&self) -> &Word {
-        self.addresses.last()
     }
 
     /// Version, life and deadline; before reading anything else.

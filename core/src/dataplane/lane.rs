@@ -6,7 +6,7 @@ use super::descriptor::Descriptor;
 use super::path::Burst;
 use super::shared::Tracked;
 use crate::net::Arrival;
-use crate::packet::{PlainHeaders, plain_ipv4, plain_ipv6};
+use crate::packet::{Offload, PlainHeaders, PlainPacket, plain_ipv4, plain_ipv6};
 use crate::service::Lookup;
 use crate::table::{Entry, Home};
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -81,26 +81,53 @@ impl Burst<'_> {
         descriptor: &Descriptor,
         lane: &mut Lane,
     ) {
-        let Some(packet) = packet_of(frames, descriptor) else {
+        let Some(bytes) = packet_of(frames, descriptor) else {
             *lane = Lane::Aside(Aside::Unusual);
             return;
         };
+        let offload = &descriptor.offload;
         // Each family by itself: an enum that went through memory would cost as much again.
-        if let Some(headers) = plain_ipv4(packet, &descriptor.offload) {
-            if SIFT && self.is_nobodys(&headers) {
-                *lane = Lane::Aside(Aside::Nobodys);
-                return;
-            }
-            *lane = Lane::Ipv4(PlainLane::new(headers, self.ask_for_index(&headers)));
-        } else if let Some(headers) = plain_ipv6(packet, &descriptor.offload) {
-            if SIFT && self.is_nobodys(&headers) {
-                *lane = Lane::Aside(Aside::Nobodys);
-                return;
-            }
-            *lane = Lane::Ipv6(PlainLane::new(headers, self.ask_for_index(&headers)));
+        if let Some(packet) = plain_ipv4(bytes) {
+            self.read_plain::<SIFT, _>(&packet, offload, lane, Lane::Ipv4);
+        } else if let Some(packet) = plain_ipv6(bytes) {
+            self.read_plain::<SIFT, _>(&packet, offload, lane, Lane::Ipv6);
         } else {
             *lane = Lane::Aside(Aside::Unusual);
         }
+    }
+
+    /// The commonest protocol by itself.
+    #[inline(always)]
+    fn read_plain<const SIFT: bool, A: Tracked>(
+        &self,
+        packet: &PlainPacket<'_, A>,
+        offload: &Offload,
+        lane: &mut Lane,
+        of: impl Fn(PlainLane<A>) -> Lane,
+    ) {
+        if packet.is_tcp() {
+            self.fill::<SIFT, A>(packet.tcp(offload), lane, of);
+        } else {
+            self.fill::<SIFT, A>(packet.any(offload), lane, of);
+        }
+    }
+
+    #[inline(always)]
+    fn fill<const SIFT: bool, A: Tracked>(
+        &self,
+        headers: Option<PlainHeaders<A>>,
+        lane: &mut Lane,
+        of: impl Fn(PlainLane<A>) -> Lane,
+    ) {
+        let Some(headers) = headers else {
+            *lane = Lane::Aside(Aside::Unusual);
+            return;
+        };
+        if SIFT && self.is_nobodys(&headers) {
+            *lane = Lane::Aside(Aside::Nobodys);
+            return;
+        }
+        *lane = of(PlainLane::new(headers, self.ask_for_index(&headers)));
     }
 
     /// Asks for the record that the index names; decides if it names none.

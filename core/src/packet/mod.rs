@@ -46,7 +46,7 @@ pub use icmp::{ErrorRewrite, rewrite_error};
 pub use offload::{Offload, offload_flags};
 pub use parse::parse;
 pub(crate) use parse::parse_any;
-pub use plain::{Plain, PlainHeaders, PlainRewrite, plain, plain_ipv4, plain_ipv6};
+pub use plain::{Plain, PlainHeaders, PlainPacket, PlainRewrite, plain, plain_ipv4, plain_ipv6};
 pub use rewrite::{Rewrite, complete_checksum, rewrite};
 pub use segment::TcpSegment;
 #[cfg(test)]

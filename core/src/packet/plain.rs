@@ -42,6 +42,16 @@ pub struct PlainHeaders<A: Address> {
     pub partial: bool,
 }
 
+/// A packet whose IP header is that of a plain one.
+#[derive(Debug, Clone, Copy)]
+pub struct PlainPacket<'packet, A: Address> {
+    addresses: A::Pair,
+    /// As far as the IP header says.
+    bytes: &'packet [u8],
+    protocol_number: u8,
+    is_tcp: bool,
+}
+
 /// What a plain packet's addresses and ports become, as [`super::Rewrite`] says it in fields.
 #[derive(Debug, Clone, Copy)]
 pub struct PlainRewrite<A: Address> {
@@ -58,23 +68,23 @@ pub struct PlainRewrite<A: Address> {
 /// Reads a packet that begins with its IP header, if it is a plain one.
 #[must_use]
 pub fn plain(packet: &[u8], offload: &Offload) -> Plain {
-    if let Some(headers) = plain_ipv4(packet, offload) {
-        Plain::Ipv4(headers)
-    } else if let Some(headers) = plain_ipv6(packet, offload) {
-        Plain::Ipv6(headers)
+    if let Some(packet) = plain_ipv4(packet) {
+        packet.headers(offload).map_or(Plain::Not, Plain::Ipv4)
+    } else if let Some(packet) = plain_ipv6(packet) {
+        packet.headers(offload).map_or(Plain::Not, Plain::Ipv6)
     } else {
         Plain::Not
     }
 }
 
-/// Of a plain packet over IPv4.
+/// Reads a plain packet's IPv4 header.
 #[inline(always)]
 #[must_use]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the protocol is a byte of the word"
 )]
-pub fn plain_ipv4(packet: &[u8], offload: &Offload) -> Option<PlainHeaders<Ipv4Addr>> {
+pub fn plain_ipv4(packet: &[u8]) -> Option<PlainPacket<'_, Ipv4Addr>> {
     let header = packet.first_chunk::<20>()?;
     let (first, rest) = header.split_first_chunk::<8>()?;
     let (middle, last) = rest.split_first_chunk::<4>()?;
@@ -89,20 +99,23 @@ pub fn plain_ipv4(packet: &[u8], offload: &Offload) -> Option<PlainHeaders<Ipv4A
     }
     let addresses = Ipv4Addr::read_pair(&last.to_le_bytes())?;
     let [_, _, l0, l1, ..] = first.to_le_bytes();
-    let packet = packet.get(..usize::from(u16::from_be_bytes([l0, l1])))?;
-    // Not compared as the byte that it is, which would make one choice of three of it.
-    let is_tcp = middle & 0xff00 == 0x0600;
-    PlainHeaders::read(addresses, ((middle >> 8) as u8, is_tcp), packet, offload)
+    Some(PlainPacket {
+        addresses,
+        bytes: packet.get(..usize::from(u16::from_be_bytes([l0, l1])))?,
+        protocol_number: (middle >> 8) as u8,
+        // Not compared as the byte that it is, which would make one choice of three of it.
+        is_tcp: middle & 0xff00 == 0x0600,
+    })
 }
 
-/// Of a plain packet over IPv6.
+/// Reads a plain packet's IPv6 header.
 #[inline(always)]
 #[must_use]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "length and protocol are parts of a word"
 )]
-pub fn plain_ipv6(packet: &[u8], offload: &Offload) -> Option<PlainHeaders<Ipv6Addr>> {
+pub fn plain_ipv6(packet: &[u8]) -> Option<PlainPacket<'_, Ipv6Addr>> {
     let header = packet.first_chunk::<40>()?;
     let (first, rest) = header.split_first_chunk::<4>()?;
     let (second, addresses) = rest.split_first_chunk::<4>()?;
@@ -113,9 +126,12 @@ pub fn plain_ipv6(packet: &[u8], offload: &Offload) -> Option<PlainHeaders<Ipv6A
     let addresses = Ipv6Addr::read_pair(addresses)?;
     let second = u32::from_le_bytes(*second);
     let end = usize::from((second as u16).swap_bytes()).wrapping_add(40);
-    let is_tcp = second & 0xff_0000 == 0x06_0000;
-    let number = (second >> 16) as u8;
-    PlainHeaders::read(addresses, (number, is_tcp), packet.get(..end)?, offload)
+    Some(PlainPacket {
+        addresses,
+        bytes: packet.get(..end)?,
+        protocol_number: (second >> 16) as u8,
+        is_tcp: second & 0xff_0000 == 0x06_0000,
+    })
 }
 
 /// Length of an IP header without options or extensions.
@@ -126,69 +142,85 @@ const fn header_len(family: Family) -> u8 {
     }
 }
 
-impl<A: Address> PlainHeaders<A> {
-    /// Reads the rest of `packet`, which ends where its IP header says. The commonest protocol has a way of its own, of as
-    /// few comparisons as can be.
+impl<A: Address> PlainPacket<'_, A> {
+    /// Is it of the commonest protocol?
     #[inline(always)]
-    fn read(
-        addresses: A::Pair,
-        (number, is_tcp): (u8, bool),
-        packet: &[u8],
-        offload: &Offload,
-    ) -> Option<Self> {
-        let mut headers = if is_tcp {
-            Self::read_tcp(addresses, packet)?
-        } else {
-            Self::read_any(addresses, number, packet)?
-        };
-        if !offload.is_none() {
-            headers.partial = headers.is_partial(offload)?;
-        }
-        Some(headers)
+    #[must_use]
+    pub const fn is_tcp(&self) -> bool {
+        self.is_tcp
     }
 
+    /// Reads the rest, if the packet is a plain one.
     #[inline(always)]
+    #[must_use]
+    pub fn headers(&self, offload: &Offload) -> Option<PlainHeaders<A>> {
+        if self.is_tcp {
+            self.tcp(offload)
+        } else {
+            self.any(offload)
+        }
+    }
+
+    /// The same of a packet that is of TCP, in as few comparisons as can be.
+    #[inline(always)]
+    #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "no packet that is no jumbogram is longer than 65,575 bytes"
     )]
-    fn read_tcp(addresses: A::Pair, packet: &[u8]) -> Option<Self> {
+    pub fn tcp(&self, offload: &Offload) -> Option<PlainHeaders<A>> {
         let at = usize::from(header_len(A::FAMILY));
-        let header = packet.get(at..at.wrapping_add(20))?.first_chunk::<20>()?;
+        let header = self.bytes.get(at..at.wrapping_add(20))?;
+        let header = header.first_chunk::<20>()?;
         let &[s0, s1, d0, d1, .., offset, tcp_flags, _, _, _, _, _, _] = header;
         let header_len = usize::from(offset >> 4) << 2;
         if header_len < 20 {
             return None;
         }
-        Some(Self {
-            addresses,
+        let headers = PlainHeaders {
+            addresses: self.addresses,
             ports: Ports::from_bytes([s0, s1, d0, d1]),
-            end: packet.len() as u32,
+            end: self.bytes.len() as u32,
             protocol: Protocol::Tcp,
             tcp_flags,
-            tcp_payload: packet.len().checked_sub(at.wrapping_add(header_len))? as u32,
+            tcp_payload: self.bytes.len().checked_sub(at.wrapping_add(header_len))? as u32,
             partial: false,
-        })
+        };
+        headers.with(offload)
     }
 
+    /// The same of a packet of any protocol.
     #[inline(always)]
+    #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "no packet that is no jumbogram is longer than 65,575 bytes"
     )]
-    fn read_any(addresses: A::Pair, number: u8, packet: &[u8]) -> Option<Self> {
-        let message = packet.get(usize::from(header_len(A::FAMILY))..)?;
-        let protocol = Protocol::from_number(number)?;
+    pub fn any(&self, offload: &Offload) -> Option<PlainHeaders<A>> {
+        let message = self.bytes.get(usize::from(header_len(A::FAMILY))..)?;
+        let protocol = Protocol::from_number(self.protocol_number)?;
         let transport = transport::read(protocol, message, true).ok()?;
-        Some(Self {
-            addresses,
+        let headers = PlainHeaders {
+            addresses: self.addresses,
             ports: transport.ports,
-            end: packet.len() as u32,
+            end: self.bytes.len() as u32,
             protocol,
             tcp_flags: transport.tcp_flags,
             tcp_payload: transport.tcp_payload as u32,
             partial: false,
-        })
+        };
+        headers.with(offload)
+    }
+}
+
+impl<A: Address> PlainHeaders<A> {
+    /// With what is left to hardware. `None`: it cannot be.
+    #[inline(always)]
+    fn with(mut self, offload: &Offload) -> Option<Self> {
+        if !offload.is_none() {
+            self.partial = self.is_partial(offload)?;
+        }
+        Some(self)
     }
 
     /// `None`: what is left to hardware cannot be.

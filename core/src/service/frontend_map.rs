@@ -127,9 +127,7 @@ impl<K: Copy + Eq + Default, const SLOTS: usize> FrontendMap<K, SLOTS> {
 
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
-        if let Some(bucket) = self.buckets.get(self.home(hash)) {
-            prefetch(bucket);
-        }
+        prefetch(&self.buckets, self.home(hash));
     }
 
     /// May a key of this hash be there? `false` is certain.

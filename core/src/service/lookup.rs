@@ -194,17 +194,13 @@ impl Table {
     /// Asks for the cache line that [`Table::select`] reads first.
     #[inline]
     pub fn prefetch_frontend(&self, frontend: FrontendRef) {
-        if let Some(entry) = self.frontend(frontend) {
-            prefetch(entry);
-        }
+        prefetch(&self.frontends, frontend.0 as usize);
     }
 
     /// Asks for the cache line that [`Table::endpoint`] reads.
     #[inline]
     pub fn prefetch_endpoint(&self, id: EndpointId) {
-        if let Some(entry) = self.endpoints.get(index(id)) {
-            prefetch(entry);
-        }
+        prefetch(&self.endpoints, index(id));
     }
 
     /// An endpoint; `None` if the id names none now.

@@ -186,9 +186,7 @@ impl Index {
     /// Asks for the cache line that [`Index::find`] will read.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        if let Some(bucket) = self.buckets.get(self.home(hash)) {
-            prefetch(bucket);
-        }
+        prefetch(&self.buckets, self.home(hash));
     }
 
     /// The first entry of this hash that `wanted` accepts. Entries of other keys are offered too, seldom.

@@ -1,18 +1,36 @@
 //! Asking for a cache line before it is needed.
 
-/// Asks the processor to load the first cache line of `value`. Changes nothing that a program can see.
-#[inline]
+/// Asks the processor for the first cache line of the element at `index`, if there is one. Changes nothing that a program
+/// can see.
+///
+/// The line is brought into the second-level cache. The first has room for two dozen requests, and what is asked for
+/// beyond them is dropped; a burst's lines are more.
+#[inline(always)]
+pub fn prefetch<T>(elements: &[T], index: usize) {
+    ask(elements.as_ptr().wrapping_add(index).cast());
+}
+
+/// The same for every cache line of the element.
+#[inline(always)]
+pub fn prefetch_whole<T>(elements: &[T], index: usize) {
+    let first = elements.as_ptr().wrapping_add(index).cast::<i8>();
+    for line in 0..size_of::<T>().div_ceil(64) {
+        ask(first.wrapping_add(64 * line));
+    }
+}
+
+#[inline(always)]
 #[cfg_attr(
     all(target_arch = "x86_64", not(miri)),
     expect(unsafe_code, reason = "the intrinsic takes a pointer")
 )]
-pub fn prefetch<T>(value: &T) {
+fn ask(line: *const i8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
-        let pointer: *const i8 = core::ptr::from_ref(value).cast();
-        // SAFETY: prefetching has no effect but on caches, whatever the address; this one is valid.
-        unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T1 }>(pointer) };
+        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: prefetching has no effect but on caches, whatever the address: one that is not mapped is ignored.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line) };
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = value;
+    let _ = line;
 }
