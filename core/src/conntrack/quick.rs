@@ -11,7 +11,7 @@ use super::record::{Record, Stored, join, split};
 use super::state::State;
 use super::tcp::{self, Sides};
 use super::udp;
-use crate::net::{Direction, Protocol};
+use crate::net::Direction;
 use crate::packet::{Delta, PlainHeaders, PlainRewrite, TcpSegment};
 use crate::sync::{Header, Life, Word};
 use crate::table::Entry;
@@ -83,7 +83,9 @@ impl<A: Stored> Connections<A> {
         if header.version() & 0x7fff != version || header.deadline() <= moment.now {
             return None;
         }
-        quick.is_of(headers, headers.protocol).then_some(quick)
+        let same =
+            quick.is_of(headers) && quick.bound().protocol_number() == headers.protocol.number();
+        same.then_some(quick)
     }
 
     /// The TCP connection of `candidate`, if it is settled and the packet's; it may have expired, which
@@ -95,7 +97,7 @@ impl<A: Stored> Connections<A> {
         if !quick.header.is_live(version, tcp::SETTLED.bits()) {
             return None;
         }
-        quick.is_of(headers, Protocol::Tcp).then_some(quick)
+        quick.is_of(headers).then_some(quick)
     }
 
     /// The record of an entry, and which version of it the entry is about.
@@ -113,12 +115,11 @@ impl<A: Stored> Connections<A> {
 }
 
 impl<A: Stored> Quick<'_, A> {
-    /// Is the connection a packet's?
+    /// Is the connection a packet's, if the protocol is?
     #[inline(always)]
-    fn is_of(&self, headers: &PlainHeaders<A>, protocol: Protocol) -> bool {
+    fn is_of(&self, headers: &PlainHeaders<A>) -> bool {
         A::same(self.record.pair(self.direction), headers.addresses)
             && self.record.ports_of(self.direction)[0] == headers.ports
-            && self.record.bound().protocol_number() == protocol.number()
     }
 
     /// Endpoint and flags.

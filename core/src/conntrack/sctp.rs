@@ -5,69 +5,70 @@ use super::timeouts::TimeoutTicks;
 use crate::net::Direction;
 use crate::packet::SctpChunk;
 
-/// Netfilter's states.
+/// Netfilter's states, counted from 8: TCP's ESTABLISHED is no other protocol's number.
 mod is {
-    pub(super) const CLOSED: u8 = 1;
-    pub(super) const COOKIE_WAIT: u8 = 2;
-    pub(super) const COOKIE_ECHOED: u8 = 3;
-    pub(super) const ESTABLISHED: u8 = 4;
-    pub(super) const SHUTDOWN_SENT: u8 = 5;
-    pub(super) const SHUTDOWN_RECD: u8 = 6;
-    pub(super) const SHUTDOWN_ACK_SENT: u8 = 7;
-    pub(super) const HEARTBEAT_SENT: u8 = 8;
-    pub(super) const INVALID: u8 = 15;
+    pub(super) const INVALID: u8 = 0;
+    pub(super) const CLOSED: u8 = 8;
+    pub(super) const COOKIE_WAIT: u8 = 9;
+    pub(super) const COOKIE_ECHOED: u8 = 10;
+    pub(super) const ESTABLISHED: u8 = 11;
+    pub(super) const SHUTDOWN_SENT: u8 = 12;
+    pub(super) const SHUTDOWN_RECD: u8 = 13;
+    pub(super) const SHUTDOWN_ACK_SENT: u8 = 14;
 }
 
-/// By state, the state after a chunk; `.` invalid, digits as in `is`.
-/// Columns: none, CLOSED, COOKIE_WAIT, COOKIE_ECHOED, ESTABLISHED, SHUTDOWN_SENT, SHUTDOWN_RECD,
-/// SHUTDOWN_ACK_SENT, HEARTBEAT_SENT.
-const TRANSITIONS: [[[u8; 9]; 11]; 2] = [
+/// By state, the state after a chunk; `.` invalid, digits from 1 on as in `is`. HEARTBEAT_SENT is missing: no
+/// association begins with a HEARTBEAT here.
+/// Columns: CLOSED, COOKIE_WAIT, COOKIE_ECHOED, ESTABLISHED, SHUTDOWN_SENT, SHUTDOWN_RECD, SHUTDOWN_ACK_SENT.
+const TRANSITIONS: [[[u8; 7]; 11]; 2] = [
     [
-        row(b"112341172"), // INIT
-        row(b"112345671"), // INIT ACK
-        row(b"111111111"), // ABORT
-        row(b"112355671"), // SHUTDOWN
-        row(b"712347777"), // SHUTDOWN ACK
-        row(b"112345671"), // ERROR
-        row(b"113345671"), // COOKIE ECHO
-        row(b"112445671"), // COOKIE ACK
-        row(b"112345611"), // SHUTDOWN COMPLETE
-        row(b"812345678"), // HEARTBEAT
-        row(b"112345678"), // HEARTBEAT ACK
+        row(b"1234117"), // INIT
+        row(b"1234567"), // INIT ACK
+        row(b"1111111"), // ABORT
+        row(b"1235567"), // SHUTDOWN
+        row(b"1234777"), // SHUTDOWN ACK
+        row(b"1234567"), // ERROR
+        row(b"1334567"), // COOKIE ECHO
+        row(b"1244567"), // COOKIE ACK
+        row(b"1234561"), // SHUTDOWN COMPLETE
+        row(b"1234567"), // HEARTBEAT
+        row(b"1234567"), // HEARTBEAT ACK
     ],
     [
-        row(b".1234567."),
-        row(b".2234567."),
-        row(b".1111111."),
-        row(b".1236567."),
-        row(b".1234777."),
-        row(b".1214567."),
-        row(b".1334567."),
-        row(b".1244567."),
-        row(b".1234561."),
-        row(b".12345678"),
-        row(b".12345674"),
+        row(b"1234567"),
+        row(b"2234567"),
+        row(b"1111111"),
+        row(b"1236567"),
+        row(b"1234777"),
+        row(b"1214567"),
+        row(b"1334567"),
+        row(b"1244567"),
+        row(b"1234561"),
+        row(b"1234567"),
+        row(b"1234567"),
     ],
 ];
 
-const fn row(text: &[u8; 9]) -> [u8; 9] {
-    let mut row = [is::INVALID; 9];
+const fn row(text: &[u8; 7]) -> [u8; 7] {
+    let mut row = [is::INVALID; 7];
     let mut column = 0;
-    while column < 9 {
+    while column < 7 {
         if text[column] != b'.' {
-            row[column] = text[column] - b'0';
+            row[column] = is::CLOSED + (text[column] - b'1');
         }
         column += 1;
     }
     row
 }
 
+/// Where a state stands in a row, and among timeouts.
+const fn column(state: u8) -> usize {
+    state as usize & 7
+}
+
 /// Opening or established.
 pub(super) const fn is_active(state: u8) -> bool {
-    matches!(
-        state,
-        is::COOKIE_WAIT | is::COOKIE_ECHOED | is::ESTABLISHED | is::HEARTBEAT_SENT
-    )
+    matches!(state, is::COOKIE_WAIT | is::COOKIE_ECHOED | is::ESTABLISHED)
 }
 
 pub(super) const fn name(state: u8) -> Option<&'static str> {
@@ -79,7 +80,6 @@ pub(super) const fn name(state: u8) -> Option<&'static str> {
         is::SHUTDOWN_SENT => Some("SHUTDOWN_SENT"),
         is::SHUTDOWN_RECD => Some("SHUTDOWN_RECD"),
         is::SHUTDOWN_ACK_SENT => Some("SHUTDOWN_ACK_SENT"),
-        is::HEARTBEAT_SENT => Some("HEARTBEAT_SENT"),
         _ => None,
     }
 }
@@ -158,7 +158,7 @@ pub(super) fn step(
         Some(kind) => TRANSITIONS
             .get(direction as usize)
             .and_then(|rows| rows.get(kind))
-            .and_then(|row| row.get(usize::from(old)))
+            .and_then(|row| row.get(column(old)))
             .copied()
             .unwrap_or(is::INVALID),
         None => old,
@@ -190,5 +190,5 @@ pub(super) fn step(
 }
 
 fn timeout_of(timeouts: &TimeoutTicks, state: u8) -> u32 {
-    timeouts.sctp.get(usize::from(state)).copied().unwrap_or(0)
+    timeouts.sctp.get(column(state)).copied().unwrap_or(0)
 }

@@ -176,7 +176,7 @@ pub(super) fn is_under_way(
     sent && !acknowledged
 }
 
-/// The state of a connection that goes its way: established and assured.
+/// The state of a connection that goes its way: established and assured. One of another protocol has it never.
 pub(super) const SETTLED: State = State::new(is::ESTABLISHED).with_reply().with_assured();
 
 /// For how long an established connection lives if it waits for nothing, and if it waits for an acknowledgment.

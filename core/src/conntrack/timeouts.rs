@@ -86,13 +86,13 @@ pub(super) struct TimeoutTicks {
     pub(super) tcp_unacknowledged: u32,
     pub(super) udp: u32,
     pub(super) udp_stream: u32,
-    pub(super) sctp: [u32; 16],
+    pub(super) sctp: [u32; 7],
 }
 
 impl TimeoutTicks {
     pub(super) fn new(timeouts: &Timeouts) -> Self {
         let (tcp, sctp) = (&timeouts.tcp, &timeouts.sctp);
-        // In the order of the numbers of `tcp::TcpState` and `sctp::SctpState`.
+        // In the order of the states' numbers.
         let tcp_by_state = [
             tcp.syn_sent,
             tcp.syn_sent,
@@ -107,7 +107,6 @@ impl TimeoutTicks {
         ];
         let sctp_by_state = [
             sctp.closed,
-            sctp.closed,
             sctp.cookie_wait,
             sctp.cookie_echoed,
             sctp.established,
@@ -120,7 +119,7 @@ impl TimeoutTicks {
             tcp_unacknowledged: ticks(tcp.unacknowledged),
             udp: ticks(timeouts.udp),
             udp_stream: ticks(timeouts.udp_stream),
-            sctp: by_state(&sctp_by_state),
+            sctp: sctp_by_state.map(ticks),
         }
     }
 }
