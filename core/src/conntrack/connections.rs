@@ -85,13 +85,13 @@ impl Connection {
 
 const DIRECTION_BIT: u64 = 1 << 32;
 
-/// The index entry of a record's incarnation and direction. Numbers begin at 1, so that no entry is zero.
-pub(super) fn entry(number: u32, version: u64, direction: Direction) -> Option<Entry> {
+/// The index entry of a record's incarnation and direction.
+pub(super) fn entry(number: u32, version: u64, direction: Direction) -> Entry {
     let direction = match direction {
         Direction::Original => 0,
         Direction::Reply => DIRECTION_BIT,
     };
-    Entry::new(((version & 0x7fff) << 33) | direction | (u64::from(number).wrapping_add(1)))
+    Entry::new(((version & 0x7fff) << 33) | direction | u64::from(number))
 }
 
 #[inline]
@@ -106,7 +106,7 @@ pub(super) const fn decode(entry: Entry) -> (u32, u64, Direction) {
     } else {
         Direction::Reply
     };
-    ((bits as u32).wrapping_sub(1), bits >> 33, direction)
+    (bits as u32, bits >> 33, direction)
 }
 
 impl<A: Stored> Connections<A> {
@@ -233,7 +233,12 @@ impl<A: Stored> Connections<A> {
 
     #[inline]
     fn prefetch_record(&self, found: Entry) {
-        prefetch_whole(&self.records, decode(found).0 as usize);
+        let into = if self.records.len() <= 4096 {
+            crate::table::Into::First
+        } else {
+            crate::table::Into::Second
+        };
+        prefetch_whole(&self.records, decode(found).0 as usize, into);
     }
 
     /// The live connection that one of whose tuples this is. An expired one is cleared away.
@@ -432,9 +437,8 @@ impl<A: Stored> Connections<A> {
     /// Takes a freed record out of the index and gives its number back. Only for whoever freed it.
     pub(super) fn withdraw(&self, number: u32, header: Header, binding: &Binding<A>) {
         for direction in [Direction::Original, Direction::Reply] {
-            if let Some(entry) = entry(number, header.version(), direction) {
-                self.index.remove(self.hash_of(binding, direction), entry);
-            }
+            let entry = entry(number, header.version(), direction);
+            self.index.remove(self.hash_of(binding, direction), entry);
         }
         self.give(number);
     }

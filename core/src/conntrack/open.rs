@@ -292,7 +292,7 @@ impl<A: Stored> Connections<A> {
             now,
             ..
         } = draft;
-        let own = entry(number, header.version(), direction).ok_or(InsertError::Full)?;
+        let own = entry(number, header.version(), direction);
         self.index.insert(hash, own, |found| {
             self.sameness(found, &binding.tuple(direction), now)
         })
@@ -341,9 +341,8 @@ impl<A: Stored> Connections<A> {
         // If another thread stopped it, it is free already.
         let _ = header.advance(&record.header, Life::Free, 0);
         for (direction, hash) in placed {
-            if let Some(entry) = entry(number, header.version(), *direction) {
-                self.index.remove(*hash, entry);
-            }
+            let entry = entry(number, header.version(), *direction);
+            self.index.remove(*hash, entry);
         }
         self.give(number);
     }

@@ -169,9 +169,6 @@ impl Burst<'_> {
         descriptor: &mut Descriptor,
         lane: &Lane,
     ) -> Option<Verdict> {
-        if let Lane::Ipv4(lane) = lane {
-            return self.quick(frames, descriptor, lane);
-        }
         match lane {
             Lane::Ipv4(lane) => self.quick(frames, descriptor, lane),
             Lane::Ipv6(lane) => self.quick(frames, descriptor, lane),

@@ -35,27 +35,39 @@ struct Bucket {
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Bucket>() == 64);
 
-/// What a slot points at: 48 bits of the owner's choosing, not all zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry(NonZeroU64);
+/// What a slot points at: 48 bits of the owner's choosing.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry(
+    /// The upper sixteen are not zero, and mean nothing: the tag, if it was found.
+    NonZeroU64,
+);
 
 impl Entry {
-    /// From 48 bits; `None` if they are zero or more.
+    /// From the lower 48 bits.
     #[must_use]
-    pub const fn new(bits: u64) -> Option<Self> {
-        match NonZeroU64::new(bits) {
-            Some(bits) if bits.get() >> ENTRY_BITS == 0 => Some(Self(bits)),
-            Some(_) | None => None,
+    pub const fn new(bits: u64) -> Self {
+        let in_use = bits | 1 << ENTRY_BITS;
+        match NonZeroU64::new(in_use) {
+            Some(bits) => Self(bits),
+            None => Self(NonZeroU64::MIN),
         }
     }
 
     /// The 48 bits.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn bits(self) -> u64 {
-        self.0.get()
+        self.0.get() & ((1 << ENTRY_BITS) - 1)
     }
 }
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.bits() == other.bits()
+    }
+}
+
+impl Eq for Entry {}
 
 /// How an entry found compares with the key being inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,9 +106,10 @@ pub struct Index {
 }
 
 #[inline]
-const fn tag(hash: u64) -> u64 {
+#[expect(clippy::cast_possible_truncation, reason = "a part of the hash")]
+const fn tag(hash: u64) -> u16 {
     // Never zero, so that no slot in use is zero.
-    (hash & 0xffff) | 1
+    hash as u16 | 1
 }
 
 #[inline]
@@ -107,7 +120,7 @@ const fn bloom_bit(hash: u64) -> u64 {
 /// What a slot holds.
 #[inline]
 const fn slot_value(hash: u64, entry: Entry) -> u64 {
-    (tag(hash) << ENTRY_BITS) | entry.bits()
+    ((tag(hash) as u64) << ENTRY_BITS) | entry.bits()
 }
 
 /// What stands for the hash in choosing the next bucket to try.
@@ -408,16 +421,16 @@ impl Bucket {
     }
 
     #[inline(always)]
-    fn find(&self, tag: u64, wanted: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
+    fn find(&self, tag: u16, wanted: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
         let mut matches = equal_tags(&self.words, tag);
         while matches != 0 {
             // Acquire: pairs with the swap that placed the entry, so that what it points at is complete. Another
             // entry that took the slot meanwhile is offered as those of other keys are.
             let value = self.words.get(first(matches))?.read_acquire();
-            if let Some(entry) = Entry::new(value & ((1 << ENTRY_BITS) - 1))
-                && wanted(entry)
+            if let Some(value) = NonZeroU64::new(value)
+                && wanted(Entry(value))
             {
-                return Some(entry);
+                return Some(Entry(value));
             }
             matches &= matches.wrapping_sub(1);
         }
@@ -432,7 +445,7 @@ mod tests {
     use alloc::vec::Vec;
 
     fn entry(bits: u64) -> Entry {
-        Entry::new(bits).expect("48 bits, not zero")
+        Entry::new(bits)
     }
 
     #[test]

@@ -58,9 +58,9 @@ impl<R: Dated> Found<'_, R> {
             .is_ok()
     }
 
-    fn entry(&self) -> Option<Entry> {
+    fn entry(&self) -> Entry {
         let version = (self.header.version() & 0xffff) << 32;
-        Entry::new(version | u64::from(self.number).wrapping_add(1))
+        Entry::new(version | u64::from(self.number))
     }
 }
 
@@ -104,7 +104,7 @@ impl<R: Dated> Store<R> {
         reason = "the low half is the record's number"
     )]
     fn resolve(&self, entry: Entry) -> Option<Found<'_, R>> {
-        let number = (entry.bits() as u32).wrapping_sub(1);
+        let number = entry.bits() as u32;
         let record = self.records.get(number as usize)?;
         let header = Header::load(record.header());
         let live = matches!(header.life(), Life::Live(_));
@@ -148,10 +148,7 @@ impl<R: Dated> Store<R> {
         mut same: impl FnMut(Found<'_, R>) -> Sameness,
     ) -> Result<(), InsertError> {
         let same = |entry| self.resolve(entry).map_or(Sameness::Different, &mut same);
-        let placed = match claimed.entry() {
-            Some(own) => self.index.insert(hash, own, same),
-            None => Err(InsertError::Full),
-        };
+        let placed = self.index.insert(hash, claimed.entry(), same);
         match placed {
             // Nobody else touches a record that is being opened.
             Ok(()) => _ = claimed.advance(state, claimed.header.deadline()),
@@ -172,9 +169,7 @@ impl<R: Dated> Store<R> {
             .advance(found.record.header(), Life::Free, 0)
             .is_ok()
         {
-            if let Some(entry) = found.entry() {
-                self.index.remove(hash, entry);
-            }
+            self.index.remove(hash, found.entry());
             self.free.give(found.number);
         }
     }

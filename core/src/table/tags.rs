@@ -10,7 +10,7 @@ pub(super) const WORDS: usize = 8;
 /// A slot that changes meanwhile may be found or missed, as if it had been read before or after; whoever is told of a
 /// slot reads it again.
 #[inline(always)]
-pub(super) fn equal_tags(bucket: &[Word; WORDS], tag: u64) -> u32 {
+pub(super) fn equal_tags(bucket: &[Word; WORDS], tag: u16) -> u32 {
     #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
     {
         vector(bucket, tag)
@@ -26,11 +26,11 @@ pub(super) const fn first(equal: u32) -> usize {
 }
 
 #[cfg(any(test, not(all(target_arch = "x86_64", not(any(miri, loom))))))]
-fn scalar([_, slots @ ..]: &[Word; WORDS], tag: u64) -> u32 {
+fn scalar([_, slots @ ..]: &[Word; WORDS], tag: u16) -> u32 {
     let mut equal = 0_u32;
     let mut bit = 0x8_u32;
     for slot in slots {
-        if slot.read() >> 48 == tag {
+        if slot.read() >> 48 == u64::from(tag) {
             equal |= bit;
         }
         bit = bit.wrapping_shl(2);
@@ -41,17 +41,18 @@ fn scalar([_, slots @ ..]: &[Word; WORDS], tag: u64) -> u32 {
 #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
 #[inline(always)]
 #[expect(unsafe_code, reason = "vectors of words that other threads write")]
-fn vector(bucket: &[Word; WORDS], tag: u64) -> u32 {
+fn vector(bucket: &[Word; WORDS], tag: u16) -> u32 {
     let equal: u32;
     // SAFETY: reads the 64 bytes of `bucket`. Two words a load, each of them read whole, as a relaxed load is: the
     // assembler does what the language has no name for, loads of two words of which each is atomic. SSE2 is part of
     // every x86-64.
     //
-    // The highest of a word's four parts is the tag's. Two of them packed as one number are negative if the higher one is
+    // The highest of a word's four parts is the tag's; what the others equal does not matter. Two of them packed as one number are negative if the higher one is
     // equal, whatever the lower one is.
     unsafe {
         core::arch::asm!(
-            "movq {wanted}, {tag}",
+            "movd {wanted}, {tag:e}",
+            "pshuflw {wanted}, {wanted}, 0",
             "punpcklqdq {wanted}, {wanted}",
             "movdqu {first}, [{bucket}]",
             "movdqu {second}, [{bucket} + 16]",
@@ -65,7 +66,7 @@ fn vector(bucket: &[Word; WORDS], tag: u64) -> u32 {
             "packsswb {third}, {fourth}",
             "packsswb {first}, {third}",
             "pmovmskb {equal:e}, {first}",
-            tag = in(reg) tag << 48,
+            tag = in(reg) tag,
             bucket = in(reg) bucket.as_ptr(),
             wanted = out(xmm_reg) _,
             first = out(xmm_reg) _,
@@ -90,12 +91,12 @@ mod tests {
         let mut state = 5;
         for _ in 0..10_000 {
             // Of slots that are empty, and of those in use.
-            let tag = [0, next_seed(&mut state) & 0xffff | 1][(state & 1) as usize];
+            let tag = [0, next_seed(&mut state) as u16 | 1][(state & 1) as usize];
             let pattern = next_seed(&mut state);
             let words: [u64; WORDS] = core::array::from_fn(|word| {
                 let random = next_seed(&mut state) >> 16;
                 if pattern >> word & 1 == 1 {
-                    tag << 48 | random
+                    u64::from(tag) << 48 | random
                 } else {
                     random << 17
                 }
@@ -104,12 +105,12 @@ mod tests {
             let found = equal_tags(&bucket, tag);
             assert_eq!(found, scalar(&bucket, tag), "{words:x?} {tag:x}");
             let slots: u32 = (1..WORDS)
-                .filter(|word| words[*word] >> 48 == tag)
+                .filter(|word| words[*word] >> 48 == u64::from(tag))
                 .map(|word| 2 << (2 * word))
                 .sum();
             assert_eq!(found, slots);
             if found != 0 {
-                assert_eq!(words[first(found)] >> 48, tag);
+                assert_eq!(words[first(found)] >> 48, u64::from(tag));
             }
         }
     }
