@@ -128,6 +128,13 @@ impl Scene {
         let worker = dataplane.worker().unwrap_or_else(|error| panic!("{error}"));
         let mut sender = Sender::new(setup, worker);
         sender.establish(setup.connections - setup.room_for_new());
+        if matches!(
+            setup.case,
+            Case::EstablishedDnat | Case::EstablishedMasquerade
+        ) {
+            // A connection's first data moves its deadline, and its first window is remembered: what is measured comes after.
+            sender.visit_all();
+        }
         let mut scene = Self {
             setup,
             dataplane,

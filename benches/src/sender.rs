@@ -301,17 +301,18 @@ impl Sender {
         }
     }
 
-    /// Sends a packet over every open connection, in both directions.
+    /// Sends a packet over every open connection, in both directions, with data if its traffic has any.
     ///
     /// # Panics
     /// If one of them is not forwarded: its connection is lost.
     pub fn visit_all(&mut self) {
         let count = self.flows.len() as u32;
+        let data = self.setup.traffic != Traffic::Ack;
         for direction in [Direction::Original, Direction::Reply] {
             for first in (0..count).step_by(SEGMENT_PACKETS) {
                 self.segment.descriptors.clear();
                 for number in first..count.min(first + SEGMENT_PACKETS as u32) {
-                    self.push(number, direction, tcp_flags::ACK, true);
+                    self.push(number, direction, tcp_flags::ACK, data);
                 }
                 self.run(Verdict::Forward);
             }
