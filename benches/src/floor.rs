@@ -6,7 +6,7 @@ use core::time::Duration;
 use portolan::driver::huge_pages;
 use portolan::sync::Lines;
 use portolan::table::hash::next_seed;
-use portolan::table::prefetch;
+use portolan::table::{Cache, prefetch_whole};
 
 const BATCH: usize = 32;
 
@@ -35,16 +35,16 @@ impl Floor {
         Self { lines, random: 1 }
     }
 
-    /// Nanoseconds an operation that reads `N` independent random lines.
+    /// Nanoseconds an operation that reads `N` independent random lines, asked for into `cache`.
     #[must_use]
-    pub fn nanos<const N: usize>(&mut self, clock: &CpuTime, operations: u32) -> f64 {
+    pub fn nanos<const N: usize>(&mut self, clock: &CpuTime, operations: u32, cache: Cache) -> f64 {
         let batches = operations.div_ceil(BATCH as u32);
-        let time = clock.time(|| self.read::<N>(batches));
+        let time = clock.time(|| self.read::<N>(batches, cache));
         nanos_each(time, u64::from(batches) * BATCH as u64)
     }
 
     /// Reads `N` lines for each of 32 operations, `batches` times.
-    pub fn read<const N: usize>(&mut self, batches: u32) {
+    pub fn read<const N: usize>(&mut self, batches: u32, cache: Cache) {
         let mut total = 0_u64;
         for _ in 0..batches {
             let mut wanted = [[0_usize; N]; BATCH];
@@ -52,7 +52,7 @@ impl Floor {
                 for line in lines {
                     let random = next_seed(&mut self.random);
                     *line = ((u128::from(random) * self.lines.len() as u128) >> 64) as usize;
-                    prefetch(&self.lines, *line);
+                    prefetch_whole(&self.lines, *line, cache);
                 }
             }
             for lines in &wanted {

@@ -3,6 +3,7 @@
 use crate::clock::CpuTime;
 use crate::floor::{Floor, nanos_each};
 use crate::scene::{Scene, Setup};
+use portolan::table::Cache;
 
 /// What was measured of one [`Setup`]. Times are medians of rounds, in nanoseconds of CPU time.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +16,8 @@ pub struct Measured {
     pub floor_one_line: f64,
     /// Two of them.
     pub floor_two_lines: f64,
+    /// Two of them, brought into the second cache, as a burst's are.
+    pub floor_two_lines_second_cache: f64,
     /// Bytes of table for each connection, index included, when the table is full.
     pub bytes_per_connection: f64,
 }
@@ -27,12 +30,13 @@ impl Measured {
         let mut scene = Scene::new(setup);
         let mut floor = Floor::new(scene.table_bytes());
         let _ = scene.round(&clock, packets);
-        let (mut packet, mut one, mut two) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut packet, mut one, mut two, mut far) = (vec![], vec![], vec![], vec![]);
         for _ in 0..rounds {
             let (time, moved) = scene.round(&clock, packets);
             packet.push(nanos_each(time, moved));
-            one.push(floor.nanos::<1>(&clock, packets));
-            two.push(floor.nanos::<2>(&clock, packets));
+            one.push(floor.nanos::<1>(&clock, packets, Cache::First));
+            two.push(floor.nanos::<2>(&clock, packets, Cache::First));
+            far.push(floor.nanos::<2>(&clock, packets, Cache::Second));
         }
         let bytes = scene.table_bytes() as f64;
         let packet_median = median(&mut packet);
@@ -44,6 +48,7 @@ impl Measured {
             ),
             floor_one_line: median(&mut one),
             floor_two_lines: median(&mut two),
+            floor_two_lines_second_cache: median(&mut far),
             bytes_per_connection: bytes / f64::from(setup.connections),
         }
     }

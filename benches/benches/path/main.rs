@@ -14,6 +14,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use portolan::dataplane::Offload;
 use portolan::net::Address;
 use portolan::packet::{build, parse};
+use portolan::table::Cache;
 use portolan_benches::{CpuTime, Floor, thread_time};
 
 /// Lookups side by side, as in a burst.
@@ -39,12 +40,18 @@ fn floors(criterion: &mut Bench, group: &str, size: u32, bytes: u64) {
         |nanos: f64, operations: u64| Duration::from_secs_f64(nanos * operations as f64 / 1e9);
     criterion.bench_function(&format!("{group}, {size}: floor, one line"), |bencher| {
         bencher.iter_custom(|operations| {
-            each(floor.nanos::<1>(&clock, operations as u32), operations)
+            each(
+                floor.nanos::<1>(&clock, operations as u32, Cache::First),
+                operations,
+            )
         });
     });
     criterion.bench_function(&format!("{group}, {size}: floor, two lines"), |bencher| {
         bencher.iter_custom(|operations| {
-            each(floor.nanos::<2>(&clock, operations as u32), operations)
+            each(
+                floor.nanos::<2>(&clock, operations as u32, Cache::First),
+                operations,
+            )
         });
     });
 }

@@ -11,7 +11,7 @@ use super::tcp;
 use super::timeouts::{TimeoutTicks, Timeouts};
 use crate::net::{Direction, Family, Protocol, TICKS_PER_SECOND, Tuple};
 use crate::sync::{Advice, FreeStack, Header, Life, Lines, Loads, Word, fence_release};
-use crate::table::{Entry, HashKey, Home, Index, prefetch, prefetch_whole};
+use crate::table::{Cache, Entry, HashKey, Home, Index, prefetch, prefetch_whole};
 use alloc::sync::Arc;
 use core::net::IpAddr;
 use crossbeam::utils::CachePadded;
@@ -22,6 +22,9 @@ pub(super) const REFRESH_TICKS: u32 = TICKS_PER_SECOND / 2;
 const MAX_STEPS: u32 = 8;
 /// Records looked at to make room for one connection.
 const EVICTION_SAMPLE: u64 = 64;
+
+/// Records of so many bytes at most lie in the second cache, beside the index and the packets.
+const NEAR_BYTES: usize = 256 << 10;
 
 /// The connections of family `A`.
 #[derive(Debug)]
@@ -233,12 +236,12 @@ impl<A: Stored> Connections<A> {
 
     #[inline]
     fn prefetch_record(&self, found: Entry) {
-        let into = if self.records.len() <= 4096 {
-            crate::table::Into::First
+        let cache = if self.records.len() <= NEAR_BYTES / size_of::<Record<A>>() {
+            Cache::First
         } else {
-            crate::table::Into::Second
+            Cache::Second
         };
-        prefetch_whole(&self.records, decode(found).0 as usize, into);
+        prefetch_whole(&self.records, decode(found).0 as usize, cache);
     }
 
     /// The live connection that one of whose tuples this is. An expired one is cleared away.

@@ -8,5 +8,5 @@ mod tags;
 
 pub use hash::HashKey;
 pub use index::{Entry, Home, Index, InsertError, Sameness};
-pub use prefetch::{Into, prefetch, prefetch_whole};
+pub use prefetch::{Cache, prefetch, prefetch_whole};
 pub use store::{Dated, Found, Store};

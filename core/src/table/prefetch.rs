@@ -1,27 +1,28 @@
 //! Asking for a cache line before it is needed.
 
-/// Which cache a line is asked for.
+/// Which cache lines are brought into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Into {
-    /// The first: of tables that are in the second as a whole.
+pub enum Cache {
+    /// The first: for lines of a table that the second has room for.
     First,
-    /// The second: the first has room for two dozen requests, and what is asked for beyond them is dropped.
+    /// The second: the first takes some two dozen requests at a time, drops what is asked for beyond them, and a burst's
+    /// lines are more.
     Second,
 }
 
-/// Asks the processor for the first cache line of the element at `index`, if there is one. Changes nothing that a program
-/// can see.
+/// Asks the processor for the first cache line of the element at `index`, into the second cache; for nothing if there is no
+/// such element. Changes nothing that a program can see.
 #[inline(always)]
 pub fn prefetch<T>(elements: &[T], index: usize) {
-    ask(elements.as_ptr().wrapping_add(index).cast(), Into::Second);
+    ask(elements.as_ptr().wrapping_add(index).cast(), Cache::Second);
 }
 
-/// The same for every cache line of the element.
+/// The same for every cache line of the element, into the cache of choice.
 #[inline(always)]
-pub fn prefetch_whole<T>(elements: &[T], index: usize, into: Into) {
+pub fn prefetch_whole<T>(elements: &[T], index: usize, cache: Cache) {
     let first = elements.as_ptr().wrapping_add(index).cast::<i8>();
     for line in 0..size_of::<T>().div_ceil(64) {
-        ask(first.wrapping_add(64 * line), into);
+        ask(first.wrapping_add(64 * line), cache);
     }
 }
 
@@ -30,18 +31,17 @@ pub fn prefetch_whole<T>(elements: &[T], index: usize, into: Into) {
     all(target_arch = "x86_64", not(miri)),
     expect(unsafe_code, reason = "the intrinsic takes a pointer")
 )]
-fn ask(line: *const i8, into: Into) {
+fn ask(line: *const i8, cache: Cache) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
-        // SAFETY: prefetching has no effect but on caches, whatever the address: one that is not mapped is ignored.
-        unsafe {
-            match into {
-                Into::First => _mm_prefetch::<_MM_HINT_T0>(line),
-                Into::Second => _mm_prefetch::<_MM_HINT_T1>(line),
-            }
+        match cache {
+            // SAFETY: prefetching has no effect but on caches, whatever the address: one that is not mapped is ignored.
+            Cache::First => unsafe { _mm_prefetch::<_MM_HINT_T0>(line) },
+            // SAFETY: as above.
+            Cache::Second => unsafe { _mm_prefetch::<_MM_HINT_T1>(line) },
         }
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = (line, into);
+    let _ = (line, cache);
 }

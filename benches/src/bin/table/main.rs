@@ -106,7 +106,7 @@ enum TrafficName {
 const OURS: &str = "portolan";
 
 /// One row, as `--json` writes it: what does not apply is absent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Row {
     case: String,
     connections: u32,
@@ -121,6 +121,8 @@ struct Row {
     floor_one_line_ns: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     floor_two_lines_ns: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor_two_lines_second_cache_ns: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_per_connection: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -303,7 +305,7 @@ fn main() -> ExitCode {
         arguments.rounds
     );
     println!(
-        "{:<24}{:>12}{:>4}{:>5}{:>6}{:>9}{:>10}{:>17}{:>9}{:>10}{:>12}{:>12}",
+        "{:<24}{:>12}{:>4}{:>5}{:>6}{:>9}{:>10}{:>17}{:>9}{:>10}{:>11}{:>12}{:>12}",
         "case",
         "connections",
         "fam",
@@ -314,6 +316,7 @@ fn main() -> ExitCode {
         "(range)",
         "one line",
         "two lines",
+        "2nd cache",
         "x two lines",
         "bytes/conn."
     );
@@ -340,13 +343,14 @@ fn measure(choice: &Choice, arguments: &Arguments) -> Row {
     let [protocol, distribution] = [name(choice.protocol), name(choice.distribution)];
     let (least, most) = measured.range;
     println!(
-        "{case:<24}{:>12}{family:>4}{protocol:>5}{:>6}{distribution:>9}{:>10.1}{:>17}{:>9.1}{:>10.1}{:>12.2}{:>12.1}",
+        "{case:<24}{:>12}{family:>4}{protocol:>5}{:>6}{distribution:>9}{:>10.1}{:>17}{:>9.1}{:>10.1}{:>11.1}{:>12.2}{:>12.1}",
         setup.connections,
         setup.burst,
         measured.packet,
         format!("({least:.1}-{most:.1})"),
         measured.floor_one_line,
         measured.floor_two_lines,
+        measured.floor_two_lines_second_cache,
         measured.packet / measured.floor_two_lines,
         measured.bytes_per_connection,
     );
@@ -360,10 +364,10 @@ fn measure(choice: &Choice, arguments: &Arguments) -> Row {
         ns_per_packet: measured.packet,
         floor_one_line_ns: Some(measured.floor_one_line),
         floor_two_lines_ns: Some(measured.floor_two_lines),
+        floor_two_lines_second_cache_ns: Some(measured.floor_two_lines_second_cache),
         bytes_per_connection: Some(measured.bytes_per_connection),
-        forwarding_ns: None,
-        forwarding_nat_ns: None,
         peer: OURS,
+        ..Row::default()
     }
 }
 

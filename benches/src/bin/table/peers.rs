@@ -82,16 +82,11 @@ fn lookup(
         case: "lookup".to_owned(),
         connections,
         family: name(family),
-        protocol: None,
         burst: bulk,
         distribution: name(DistributionName::Uniform),
         ns_per_packet: nanos,
-        floor_one_line_ns: None,
-        floor_two_lines_ns: None,
-        bytes_per_connection: None,
-        forwarding_ns: None,
-        forwarding_nat_ns: None,
         peer,
+        ..Row::default()
     }
 }
 
@@ -141,15 +136,12 @@ fn forward(
         connections,
         family: name(family),
         protocol: Some(protocol),
-        burst: None,
         distribution,
         ns_per_packet: forwarded.added(),
-        floor_one_line_ns: None,
-        floor_two_lines_ns: None,
-        bytes_per_connection: None,
         forwarding_ns: Some(forwarded.plain),
         forwarding_nat_ns: Some(forwarded.translated),
         peer: kernel::NAME,
+        ..Row::default()
     });
 }
 
