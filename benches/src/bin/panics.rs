@@ -24,7 +24,7 @@ const FORBIDDEN: [&str; 9] = [
     "_Unwind",
 ];
 /// What the loop over a burst's packets may call: what is seldom needed. Everything else is to be inlined.
-const SELDOM: [&str; 11] = [
+const SELDOM: [&str; 9] = [
     // An entry outside its home bucket.
     "Burst>::ask_beyond",
     "Index::prefetch_beyond",
@@ -39,9 +39,6 @@ const SELDOM: [&str; 11] = [
     "Quick<A>::widened",
     // A packet with parts of its work left to hardware.
     "PlainHeaders<A>::is_partial",
-    // Of a group that is cut short.
-    "Burst>::read_one",
-    "Burst>::carry_one",
 ];
 const ALLOWED: [&str; 4] = ["memcpy", "memset", "memmove", "memcmp"];
 

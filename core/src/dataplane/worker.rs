@@ -1,4 +1,4 @@
-//! A burst: its packets are read, looked up and moved in groups that follow each other, and moved in order.
+//! A burst: its packets are read, then looked up, then moved, in order.
 
 use super::allowance::Allowance;
 use super::decide::Decision;
@@ -138,14 +138,14 @@ impl Burst<'_> {
                 self.ask_again(lane);
             }
         }
-        for (descriptor, lane) in descriptors.iter_mut().zip(lanes) {
+        for (descriptor, lane) in descriptors.iter_mut().zip(lanes.iter()) {
             self.carry(frames, descriptor, lane);
         }
     }
 
     /// Moves a packet whose record was asked for.
     #[inline(always)]
-    fn carry(&mut self, frames: &mut [u8], descriptor: &mut Descriptor, lane: &mut Lane) {
+    fn carry(&mut self, frames: &mut [u8], descriptor: &mut Descriptor, lane: &Lane) {
         self.bytes = self.bytes.wrapping_add(u64::from(descriptor.len));
         let verdict = match self.carry_quickly(frames, descriptor, lane) {
             // The commonest is counted where it is known.
