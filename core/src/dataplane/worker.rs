@@ -97,18 +97,20 @@ impl Worker {
         for chunk in descriptors.chunks_mut(LANES) {
             burst.chunk(frames, chunk, &mut self.lanes);
         }
-        let kinds = [
-            Verdict::Pass,
-            Verdict::Forward,
-            Verdict::Reply,
-            Verdict::Drop,
+        let count = descriptors.len() as u64;
+        let [passed, _, replied, dropped] = burst.verdicts;
+        let others = passed.wrapping_add(replied).wrapping_add(dropped);
+        let verdicts = [
+            (Verdict::Pass, passed),
+            (Verdict::Forward, count.wrapping_sub(others)),
+            (Verdict::Reply, replied),
+            (Verdict::Drop, dropped),
         ];
-        for (verdict, count) in kinds.into_iter().zip(burst.verdicts) {
+        for (verdict, count) in verdicts {
             burst.counters.add(verdict_index(verdict), count);
         }
         burst.counters.add(BYTES, burst.bytes);
-        let [passed, ..] = burst.verdicts;
-        self.sift = passed.saturating_mul(8) >= descriptors.len() as u64;
+        self.sift = passed.saturating_mul(8) >= count;
     }
 }
 
@@ -148,12 +150,8 @@ impl Burst<'_> {
     fn carry(&mut self, frames: &mut [u8], descriptor: &mut Descriptor, lane: &Lane) {
         self.bytes = self.bytes.wrapping_add(u64::from(descriptor.len));
         let verdict = match self.carry_quickly(frames, descriptor, lane) {
-            // The commonest is counted where it is known.
-            Some(Verdict::Forward) => {
-                let [_, forwarded, ..] = &mut self.verdicts;
-                *forwarded = forwarded.wrapping_add(1);
-                return;
-            }
+            // The commonest is what the others leave.
+            Some(Verdict::Forward) => return,
             Some(verdict) => verdict,
             None => finish(self, frames, descriptor, lane),
         };

@@ -82,7 +82,7 @@ pub fn plain(packet: &[u8], offload: &Offload) -> Plain {
 #[must_use]
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "the protocol is a byte of the word"
+    reason = "length and protocol are parts of words"
 )]
 pub fn plain_ipv4(packet: &[u8]) -> Option<PlainPacket<'_, Ipv4Addr>> {
     let header = packet.first_chunk::<20>()?;
@@ -98,10 +98,11 @@ pub fn plain_ipv4(packet: &[u8]) -> Option<PlainPacket<'_, Ipv4Addr>> {
         return None;
     }
     let addresses = Ipv4Addr::read_pair(&last.to_le_bytes())?;
-    let [_, _, l0, l1, ..] = first.to_le_bytes();
+    // The second pair of bytes.
+    let end = usize::from((first as u32).swap_bytes() as u16);
     Some(PlainPacket {
         addresses,
-        bytes: packet.get(..usize::from(u16::from_be_bytes([l0, l1])))?,
+        bytes: packet.get(..end)?,
         protocol_number: (middle >> 8) as u8,
         // Not compared as the byte that it is, which would make one choice of three of it.
         is_tcp: middle & 0xff00 == 0x0600,
