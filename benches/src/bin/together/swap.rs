@@ -5,12 +5,15 @@ use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, Ordering};
 use portolan::dataplane::Dataplane;
 use portolan::net::Protocol;
-use portolan_benches::{Case, CpuTime, Scene, Setup, idle_service};
+use portolan::table::Cache;
+use portolan_benches::{Case, CpuTime, Floor, Scene, Setup, idle_service, median};
 use std::thread;
 
 pub(crate) fn run(arguments: &Arguments) {
     let setup = setup(Case::EstablishedDnat, Protocol::Tcp, arguments.connections);
-    let (mut dataplane, mut sender) = Scene::beside(setup, arguments.services).parts();
+    let scene = Scene::beside(setup, arguments.services);
+    let mut floor = Floor::new(scene.table_bytes());
+    let (mut dataplane, mut sender) = scene.parts();
     let clock = CpuTime::new();
     let packets = arguments.packets.saturating_mul(arguments.rounds as u32);
     let (mut calm, mut swapped) = (Vec::new(), Vec::new());
@@ -22,12 +25,26 @@ pub(crate) fn run(arguments: &Arguments) {
         stop.store(true, Ordering::Relaxed);
         publisher.join().expect("every change fits")
     });
+    let mut reads = reads(&mut floor, &clock, median(&mut calm), calm.len());
     println!(
-        "bursts of 32 packets, a table of {} Services: {}; while one after the other is changed and the table swapped {swaps} times: {}",
+        "bursts of 32 packets, a table of {} Services: {}; while one after the other is changed and the table swapped {swaps} times: {}; random lines of as many bytes, read for as long: {}",
         arguments.services,
         spread(&mut calm),
         spread(&mut swapped),
+        spread(&mut reads),
     );
+}
+
+/// What memory alone does: how long it takes, so many times, to read random lines for about `nanos` nanoseconds.
+fn reads(floor: &mut Floor, clock: &CpuTime, nanos: f64, times: usize) -> Vec<f64> {
+    let mut read = |batches: u32, times: usize| -> Vec<f64> {
+        (0..times)
+            .map(|_| clock.time(|| floor.read::<2>(batches, Cache::Second)))
+            .map(|time| time.as_secs_f64() * 1e9)
+            .collect()
+    };
+    let batch = median(&mut read(1, times));
+    read((nanos / batch).round().max(1.0) as u32, times)
 }
 
 /// The median, what one of a hundred and one of a thousand is above, and the longest.
