@@ -281,11 +281,13 @@ impl Sender {
         (time, moved as u64)
     }
 
-    /// Moves about `packets` packets; adds the CPU time of each burst, in nanoseconds, to `times`.
+    /// Moves about `packets` packets; the CPU time of each burst, in nanoseconds.
     ///
     /// # Panics
     /// As [`Sender::round`].
-    pub fn time_bursts(&mut self, clock: &CpuTime, packets: u32, times: &mut Vec<f64>) {
+    #[must_use]
+    pub fn time_bursts(&mut self, clock: &CpuTime, packets: u32) -> Vec<f64> {
+        let mut times = Vec::new();
         for _ in 0..packets.div_ceil(SEGMENT_PACKETS as u32) {
             let _ = self.fill(SEGMENT_PACKETS);
             let Segment {
@@ -299,6 +301,7 @@ impl Sender {
             }
             self.check(self.expected());
         }
+        times
     }
 
     /// Sends a packet over every open connection, in both directions, with data if its traffic has any.
