@@ -225,10 +225,13 @@ fn descriptors_whose_frames_overlap_get_a_verdict_each() {
                 descriptor.len -=
                     (random.index(3) * random.index(20)).min(sample.packet.len()) as u32;
                 descriptor.offload = sample.offload;
+                descriptor.verdict = u8::MAX;
                 descriptor
             })
             .collect();
         rig.worker.process_burst(rig.now, &mut frames, &mut burst);
+        let last = Verdict::Drop as u8;
+        assert!(burst.iter().all(|descriptor| descriptor.verdict <= last));
     }
 }
 

@@ -65,8 +65,8 @@ impl Worker {
     ///
     /// One generation of the Service table decides the whole burst. `now` is the host's monotonic clock. Never
     /// allocates, waits or panics, whatever the packets and descriptors hold; a descriptor that does not lie
-    /// inside `frames` is dropped as [`DropReason::MalformedDescriptor`]. Descriptors whose frames overlap are
-    /// processed in order, each on what the one before left.
+    /// inside `frames` is dropped as [`DropReason::MalformedDescriptor`]. Packets are moved in order, but read ahead:
+    /// descriptors whose frames overlap get a verdict each, and what becomes of the bytes that they share is not said.
     pub fn process_burst(
         &mut self,
         now: Instant,
