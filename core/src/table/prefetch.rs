@@ -28,8 +28,8 @@ pub fn prefetch_whole<T>(elements: &[T], index: usize, cache: Cache) {
 
 #[inline(always)]
 #[cfg_attr(
-    all(target_arch = "x86_64", not(miri)),
-    expect(unsafe_code, reason = "the intrinsic takes a pointer")
+    all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)),
+    expect(unsafe_code, reason = "an instruction that takes any address")
 )]
 fn ask(line: *const i8, cache: Cache) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -42,6 +42,17 @@ fn ask(line: *const i8, cache: Cache) {
             Cache::Second => unsafe { _mm_prefetch::<_MM_HINT_T1>(line) },
         }
     }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    match cache {
+        // SAFETY: as on x86-64: a hint, which a processor may ignore and which never faults.
+        Cache::First => unsafe {
+            core::arch::asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags));
+        },
+        // SAFETY: as above.
+        Cache::Second => unsafe {
+            core::arch::asm!("prfm pldl2keep, [{}]", in(reg) line, options(nostack, preserves_flags));
+        },
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     let _ = (line, cache);
 }

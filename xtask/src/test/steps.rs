@@ -41,6 +41,7 @@ const CASES: &str = "core/tests/cases";
 const INSTRUCTIONS: &str = "benches/baseline/instructions.csv";
 
 const WASM: &str = "wasm32-unknown-unknown";
+const ARM: &str = "aarch64-unknown-linux-gnu";
 const MUSL: &str = "x86_64-unknown-linux-musl";
 
 /// Every step, in order.
@@ -50,7 +51,7 @@ pub(crate) fn all() -> Vec<Step> {
     steps.push(workspace_lints());
     steps.extend(tests());
     steps.push(documentation());
-    steps.extend(wasm());
+    steps.extend(other_targets());
     steps.push(header());
     steps.extend(go());
     steps.extend(conformance());
@@ -107,20 +108,32 @@ fn documentation() -> Step {
     Step::cargo("documentation", &arguments, Reader::Whole).env("RUSTDOCFLAGS", "-D warnings")
 }
 
-/// What needs no operating system must build without one.
-fn wasm() -> Vec<Step> {
-    let reason = target_missing(WASM);
-    let check = |features: &str| {
-        let name = format!("builds for wasm32, features [{features}]");
-        let arguments = ["check", "--package", "portolan", "--lib", "--target", WASM];
+/// What needs no operating system must build without one, and all of it for the other processor that clusters run on.
+fn other_targets() -> Vec<Step> {
+    let check = |target: &str, features: &str| {
+        let name = format!("builds for {target}, features [{features}]");
+        let arguments = [
+            "check",
+            "--package",
+            "portolan",
+            "--lib",
+            "--target",
+            target,
+        ];
         let arguments = [
             &arguments[..],
             &["--no-default-features", "--features", features],
         ]
         .concat();
-        Step::cargo(&name, &arguments, Reader::Whole).skip_because(reason.clone())
+        Step::cargo(&name, &arguments, Reader::Whole).skip_because(target_missing(target))
     };
-    vec![check(""), check("api"), check("dns"), check("nft")]
+    vec![
+        check(WASM, ""),
+        check(WASM, "api"),
+        check(WASM, "dns"),
+        check(WASM, "nft"),
+        check(ARM, "api,dns,driver,netlink"),
+    ]
 }
 
 fn header() -> Step {
