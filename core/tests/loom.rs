@@ -126,14 +126,13 @@ fn a_free_list_gives_each_index_to_one() {
 fn of_two_that_insert_one_key_at_most_one_does() {
     bounded(3, || {
         let index = Arc::new(Index::new(1, None));
-        let entry = |bits| Entry::new(bits).expect("48 bits, not zero");
         let other = Arc::clone(&index);
-        let second = thread::spawn(move || other.insert(7, entry(2), |_| Sameness::Same));
-        let first = index.insert(7, entry(1), |_| Sameness::Same);
+        let second = thread::spawn(move || other.insert(7, Entry::new(2), |_| Sameness::Same));
+        let first = index.insert(7, Entry::new(1), |_| Sameness::Same);
         let second = second.join().expect("no panic");
         let refused = |result| matches!(result, Err(InsertError::Duplicate(_)));
         assert!(refused(first) || refused(second));
-        for (entry, result) in [(entry(1), first), (entry(2), second)] {
+        for (entry, result) in [(Entry::new(1), first), (Entry::new(2), second)] {
             assert_eq!(index.remove(7, entry), result.is_ok());
         }
         assert_eq!(index.find(7, |_| true), None);
