@@ -1,6 +1,7 @@
 //! What a host may want otherwise.
 
 use alloc::string::String;
+use core::ops::RangeInclusive;
 
 /// Names and places of the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,10 @@ pub struct Options {
     /// How many clients' endpoints are remembered in each family, for session affinity. A client that finds no
     /// room is served without.
     pub affinity_clients: u32,
+    /// Source ports that masqueraded connections get; `None`: any from 1024 on, as with kube-proxy; an empty range
+    /// becomes its first port. Where the userspace dataplane masquerades to the same addresses, because one backend
+    /// takes over from the other, each needs ports of its own: an answer tells by its port alone whose it is.
+    pub masquerade_ports: Option<RangeInclusive<u16>>,
 }
 
 impl Default for Options {
@@ -27,6 +32,7 @@ impl Default for Options {
             filter_priority: 0,
             snat_priority: 100,
             affinity_clients: 1 << 20,
+            masquerade_ports: None,
         }
     }
 }

@@ -19,7 +19,6 @@ mod tests;
 
 /// nft wants this said before ports are translated.
 const PORTS: &str = "meta l4proto { tcp, udp, sctp }";
-const MASQUERADE: &str = "masquerade fully-random";
 const SETS: [EndpointSet; 2] = [EndpointSet::Cluster, EndpointSet::Local];
 /// What is counted, and what that means.
 const COUNTERS: [(&str, &str); 5] = [
@@ -99,6 +98,19 @@ impl Skeleton<'_> {
         };
         let all: Vec<String> = (0..bytes).rev().map(byte).collect();
         all.join(" ")
+    }
+
+    /// The source becomes the node's.
+    fn masqueraded(&self) -> String {
+        let Some(range) = &self.options.masquerade_ports else {
+            return "masquerade fully-random".into();
+        };
+        let (first, last) = (range.start(), range.end());
+        if first < last {
+            format!("{PORTS} masquerade to :{first}-{last} fully-random")
+        } else {
+            format!("{PORTS} masquerade to :{first}")
+        }
     }
 
     /// How a set's keys and data are declared. A number that is drawn has no type that nft could name.
@@ -362,10 +374,10 @@ impl Skeleton<'_> {
         let ip = self.ip();
         let (direct, cluster_ips) = (Set::Direct, Set::ClusterIps);
         let (pods, interfaces) = (Set::Pods, Set::PodInterfaces);
-        let itself = self.sends_to_itself();
+        let (itself, masquerade) = (self.sends_to_itself(), self.masqueraded());
         let mut by_frontend = String::new();
         for (set, what) in [
-            (Set::Masqueraded, MASQUERADE),
+            (Set::Masqueraded, masquerade.as_str()),
             (Set::NodeMasqueraded, "goto node-source"),
         ] {
             for protocol in Protocol::ALL.map(protocol_name) {
@@ -379,13 +391,13 @@ impl Skeleton<'_> {
         text.push_str(&self.chain("source", "what is masqueraded, by what it was opened to"));
         let _ = write!(
             text,
-            "  {itself} {MASQUERADE}
-{by_frontend}  ct original {ip} daddr @{cluster_ips} iifname != @{interfaces} {ip} saddr != @{direct} {MASQUERADE}\n}}\n"
+            "  {itself} {masquerade}
+{by_frontend}  ct original {ip} daddr @{cluster_ips} iifname != @{interfaces} {ip} saddr != @{direct} {masquerade}\n}}\n"
         );
         text.push_str(&self.chain("node-source", "only the node's own"));
         let _ = write!(
             text,
-            "  {ip} saddr @{pods} return\n  iifname @{interfaces} return\n  fib saddr type local {MASQUERADE}\n}}\n"
+            "  {ip} saddr @{pods} return\n  iifname @{interfaces} return\n  fib saddr type local {masquerade}\n}}\n"
         );
     }
 

@@ -4,6 +4,7 @@
 //! `PORTOLAN_SEED` replays, `PORTOLAN_ROUNDS` goes on for longer.
 
 use core::net::{IpAddr, SocketAddr};
+use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::collections::BTreeSet;
 
@@ -26,11 +27,15 @@ struct Both {
     table: Table,
     wire: Wire,
     now: Instant,
+    /// Those of the kernel's, none of which a client has.
+    masquerade_ports: Option<RangeInclusive<u16>>,
     next_port: u16,
 }
 
 impl Both {
-    fn new(config: NodeConfig) -> Self {
+    fn new(config: NodeConfig, masquerade_ports: Option<RangeInclusive<u16>>) -> Self {
+        let mut options = TableOptions::default();
+        options.layout.masquerade_ports = masquerade_ports.clone();
         let wire = Wire::new(&config.addresses);
         let mut node = Node::new(config);
         node.synced(Kind::Service);
@@ -39,9 +44,10 @@ impl Both {
             node,
             feed: Feed::new(),
             dataplane: Dataplane::new(&Config::default()).expect("a dataplane"),
-            table: Table::open(TableOptions::default()).expect("nftables"),
+            table: Table::open(options).expect("nftables"),
             wire,
             now: Instant::from_secs(1_000),
+            masquerade_ports,
             next_port: 20_000,
         }
     }
@@ -81,19 +87,20 @@ impl Both {
                 Verdict::Forward,
                 Made::Sent {
                     source,
-                    destination,
-                    port,
+                    destination: endpoint,
                 },
             ) => {
-                let endpoint = SocketAddr::new(destination, port);
                 assert!(expected.choices.contains(&endpoint), "{}", context());
-                let masquerade = source != flow.source;
+                let masquerade = source.ip() != flow.source;
                 // The node's own address may be what masquerading gives.
-                let unseen = !masquerade && self.is_node(source);
-                let wanted = self.masquerades(flow, destination);
+                let unseen = !masquerade && self.is_node(source.ip());
+                let wanted = self.masquerades(flow, endpoint.ip());
                 assert!(masquerade == wanted || wanted && unseen, "{}", context());
                 // Which of the node's addresses the kernel takes is the kernel's choice.
-                assert!(!masquerade || self.is_node(source), "{}", context());
+                assert!(!masquerade || self.is_node(source.ip()), "{}", context());
+                if let Some(ports) = &self.masquerade_ports {
+                    assert_eq!(ports.contains(&source.port()), wanted, "{}", context());
+                }
                 Some((endpoint, expected.choices.clone()))
             }
             _ => panic!("{}", context()),
@@ -222,38 +229,51 @@ fn from_environment(name: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
+/// Compares both for so many rounds.
+fn agree(rounds: u64, masquerade_ports: Option<RangeInclusive<u16>>) {
+    let seed = from_environment("PORTOLAN_SEED", 1);
+    let mut random = Random(seed);
+    let mut both = Both::new(generate::node(&mut random), masquerade_ports);
+    let mut forwarded = 0;
+    for round in 0..from_environment("PORTOLAN_ROUNDS", rounds) {
+        let label = format!("PORTOLAN_SEED={seed}, round {round}");
+        change(&mut random, &mut both, false);
+        both.publish();
+        for _ in 0..12 {
+            let flow = Flow::random(&mut random, &both);
+            forwarded += u32::from(both.compare(&flow, &label).is_some());
+        }
+        // Every endpoint that may be chosen is.
+        let flow = Flow::random(&mut random, &both);
+        let mut seen = BTreeSet::new();
+        let mut tries = 0;
+        while let Some((endpoint, choices)) = both.compare(&flow, &label) {
+            seen.insert(endpoint);
+            tries += 1;
+            if seen.len() == choices.len() {
+                break;
+            }
+            assert!(
+                tries < 64 * choices.len(),
+                "{label}: {flow:?}: only {seen:?} of {choices:?}"
+            );
+        }
+        assert!(both.table.rejections().next().is_none(), "{label}");
+    }
+    assert!(forwarded > 100, "nothing was tried");
+}
+
 #[test]
 fn kernel_and_userspace_treat_every_connection_alike() {
     in_namespace("kernel_and_userspace_treat_every_connection_alike", || {
-        let seed = from_environment("PORTOLAN_SEED", 1);
-        let mut random = Random(seed);
-        let mut both = Both::new(generate::node(&mut random));
-        let mut forwarded = 0;
-        for round in 0..from_environment("PORTOLAN_ROUNDS", 1_000) {
-            let label = format!("PORTOLAN_SEED={seed}, round {round}");
-            change(&mut random, &mut both, false);
-            both.publish();
-            for _ in 0..12 {
-                let flow = Flow::random(&mut random, &both);
-                forwarded += u32::from(both.compare(&flow, &label).is_some());
-            }
-            // Every endpoint that may be chosen is.
-            let flow = Flow::random(&mut random, &both);
-            let mut seen = BTreeSet::new();
-            let mut tries = 0;
-            while let Some((endpoint, choices)) = both.compare(&flow, &label) {
-                seen.insert(endpoint);
-                tries += 1;
-                if seen.len() == choices.len() {
-                    break;
-                }
-                assert!(
-                    tries < 64 * choices.len(),
-                    "{label}: {flow:?}: only {seen:?} of {choices:?}"
-                );
-            }
-            assert!(both.table.rejections().next().is_none(), "{label}");
-        }
-        assert!(forwarded > 100, "nothing was tried");
+        agree(1_000, None);
     });
+}
+
+#[test]
+fn what_the_kernel_masquerades_it_gives_ports_of_the_range() {
+    in_namespace(
+        "what_the_kernel_masquerades_it_gives_ports_of_the_range",
+        || agree(100, Some(10_000..=19_999)),
+    );
 }

@@ -21,7 +21,7 @@ fn at(address: &str, port: u16) -> SocketAddr {
 /// The source with which a packet reached its endpoint.
 fn source(made: Made) -> Option<IpAddr> {
     match made {
-        Made::Sent { source, .. } => Some(source),
+        Made::Sent { source, .. } => Some(source.ip()),
         Made::Nothing | Made::Same | Made::Rejected => None,
     }
 }

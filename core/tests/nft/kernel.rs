@@ -59,11 +59,10 @@ pub(crate) enum Made {
     Same,
     /// ICMP port unreachable to its sender.
     Rejected,
-    /// It went on with these addresses and this destination port.
+    /// It went on with these addresses and ports.
     Sent {
-        source: IpAddr,
-        destination: IpAddr,
-        port: u16,
+        source: SocketAddr,
+        destination: SocketAddr,
     },
 }
 
@@ -177,31 +176,27 @@ fn judge(packet: &[u8], out: &[u8]) -> Option<Made> {
         (6, 58) => out[40..42] == [1, 4],
         _ => false,
     };
-    if unreachable && came.destination == sent.source {
+    if unreachable && came.destination.ip() == sent.source.ip() {
         return Some(Made::Rejected);
     }
     if came.protocol != sent.protocol || out.len() != packet.len() {
         return None;
     }
-    let same = came.source == sent.source
-        && came.destination == sent.destination
-        && came.port == sent.port;
+    let same = came.source == sent.source && came.destination == sent.destination;
     Some(if same {
         Made::Same
     } else {
         Made::Sent {
             source: came.source,
             destination: came.destination,
-            port: came.port,
         }
     })
 }
 
 struct Ends {
-    source: IpAddr,
-    destination: IpAddr,
+    source: SocketAddr,
+    destination: SocketAddr,
     protocol: u8,
-    port: u16,
 }
 
 impl Ends {
@@ -213,12 +208,12 @@ impl Ends {
                 4 => (octets(12).into(), octets(16).into(), packet[9], 20),
                 _ => (wide(8).into(), wide(24).into(), packet[6], 40),
             };
-        let port = packet.get(transport + 2..transport + 4)?;
+        let ports = packet.get(transport..transport + 4)?;
+        let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
         Some(Self {
-            source,
-            destination,
+            source: SocketAddr::new(source, port(0)),
+            destination: SocketAddr::new(destination, port(2)),
             protocol,
-            port: u16::from_be_bytes([port[0], port[1]]),
         })
     }
 }

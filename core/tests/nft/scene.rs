@@ -125,10 +125,9 @@ pub(crate) fn connect(wire: &mut Wire, from: &str, source_port: u16, to: &str) -
     let destination: SocketAddr = to.parse().expect("an address and a port");
     match wire.send(&build::tcp(source, destination).syn().build()) {
         Made::Sent {
-            destination: IpAddr::V4(v4),
-            port: 8080,
+            destination: SocketAddr::V4(v4),
             ..
-        } => Some(v4.octets()[3]),
+        } if v4.port() == 8080 => Some(v4.ip().octets()[3]),
         Made::Sent { .. } | Made::Nothing | Made::Same | Made::Rejected => None,
     }
 }

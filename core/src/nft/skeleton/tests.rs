@@ -1,5 +1,6 @@
 use super::*;
 use alloc::collections::BTreeSet;
+use core::ops::RangeInclusive;
 
 /// Names that follow a word in the text, up to a blank, comma or line's end.
 fn after<'a>(text: &'a str, word: &str) -> BTreeSet<&'a str> {
@@ -70,6 +71,31 @@ fn the_layout_has_another_name_when_anything_in_it_is_different() {
     assert_ne!(name, layout(&other, Family::Ipv4));
     assert_ne!(name, layout(&elsewhere, Family::Ipv4));
     assert_ne!(name, layout(&options, Family::Ipv6));
+}
+
+#[test]
+fn masquerading_gives_the_ports_of_the_range() {
+    let body = |masquerade_ports| {
+        let options = Options {
+            masquerade_ports,
+            ..Options::default()
+        };
+        let family = Family::Ipv6;
+        let options = &options;
+        Skeleton { options, family }.body()
+    };
+    let anywhere = body(None).matches("masquerade fully-random").count();
+    assert!(anywhere > 0);
+    for (range, words) in [
+        (2_000..=2_999, "masquerade to :2000-2999 fully-random\n"),
+        (2_000..=2_000, "masquerade to :2000\n"),
+        // Empty, so its first.
+        (RangeInclusive::new(2_000, 1_999), "masquerade to :2000\n"),
+    ] {
+        let text = body(Some(range));
+        assert_eq!(text.matches(words).count(), anywhere);
+        assert!(!text.contains("masquerade fully-random"));
+    }
 }
 
 #[test]
