@@ -14,6 +14,10 @@ type NFTOptions struct {
 	Priorities *NFTPriorities
 	// AffinityClients are remembered in each family; 0: 1048576.
 	AffinityClients uint32
+	// MasqueradePorts are the source ports that masqueraded connections get; the zero value: any from 1024. Where a
+	// Dataplane masquerades to the same addresses, because one backend takes over from the other, each needs ports of
+	// its own: an answer tells by its port alone whose it is.
+	MasqueradePorts PortRange
 	// Replaces are tables of other programs that these take the place of, by name: kube-proxy, for instance. Once these
 	// serve they are put to sleep, and deleted a second later, so no connection finds neither.
 	Replaces []string

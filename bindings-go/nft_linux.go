@@ -24,6 +24,8 @@ func (o NFTOptions) toC(memory *cMemory) *C.portolan_nft_options {
 	options := (*C.portolan_nft_options)(memory.take(int(unsafe.Sizeof(C.portolan_nft_options{}))))
 	options.struct_size = C.uint32_t(unsafe.Sizeof(*options))
 	options.affinity_clients = C.uint32_t(o.AffinityClients)
+	options.masquerade_port_first = C.uint16_t(o.MasqueradePorts.First)
+	options.masquerade_port_last = C.uint16_t(o.MasqueradePorts.Last)
 	options.table = memory.optional(o.Table)
 	options.command, options.command_count = memory.strings(o.Command), C.size_t(len(o.Command))
 	if o.Socket != nil {

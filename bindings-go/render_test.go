@@ -67,6 +67,14 @@ func TestRenderIsWhatTheNodeDecided(t *testing.T) {
 			t.Errorf("no %q", words)
 		}
 	}
+	if strings.Contains(rendered, "masquerade to") {
+		t.Error("ports that nobody asked for")
+	}
+	rendered, err = node.RenderNFT(portolan.NFTOptions{MasqueradePorts: portolan.PortRange{First: 40000}})
+	must(t, err)
+	if !strings.Contains(rendered, "masquerade to :40000-65535 fully-random") {
+		t.Error("masquerades to other ports")
+	}
 	if _, err = node.RenderNFT(portolan.NFTOptions{Table: "a; flush ruleset"}); !errors.Is(err, portolan.ErrInvalid) {
 		t.Error(err)
 	}

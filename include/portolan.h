@@ -1032,6 +1032,15 @@ typedef struct {
     const char *const *replaces;
     /* How many names there are. */
     size_t replaces_count;
+    /* The first of the source ports that masqueraded connections get; 0: 1024. Where portolan_worker_process()
+     * masquerades to the same addresses, because one backend takes over from the other, each needs ports of its own
+     * (portolan_limits): an answer tells by its port alone whose it is.
+     */
+    uint16_t masquerade_port_first;
+    /* The last of them; 0: 65,535. */
+    uint16_t masquerade_port_last;
+    /* Zero. */
+    uint32_t reserved_end;
 } portolan_nft_options;
 #endif
 

@@ -73,17 +73,10 @@ unsafe impl SizedStruct for portolan_limits {
 impl portolan_limits {
     /// The source ports that may be given out.
     pub(crate) fn masquerade_ports(self) -> Result<RangeInclusive<u16>, Failure> {
-        let all = Config::default().masquerade_ports;
-        let or = |port, default: &u16| if port == 0 { *default } else { port };
-        let first = or(self.masquerade_port_first, all.start());
-        let last = or(self.masquerade_port_last, all.end());
-        if first > last {
-            return Err(Failure::invalid(
-                "limits.masquerade_port_last",
-                format!("{last} is before the first, {first}"),
-            ));
-        }
-        Ok(first..=last)
+        source_ports(
+            (self.masquerade_port_first, self.masquerade_port_last),
+            "limits.masquerade_port_last",
+        )
     }
 
     pub(crate) const fn to_limits(self) -> Limits {
@@ -162,6 +155,21 @@ pub unsafe extern "C" fn portolan_limits_init(
         // SAFETY: as many bytes as the size just written are writable, as promised.
         unsafe { sized::write(limits, &value, "limits") }
     })
+}
+
+/// Source ports by their first and their last, either 0 for what it is by default.
+pub(crate) fn source_ports(
+    (first, last): (u16, u16),
+    field: &'static str,
+) -> Result<RangeInclusive<u16>, Failure> {
+    let all = Config::default().masquerade_ports;
+    let or = |port, default: &u16| if port == 0 { *default } else { port };
+    let (first, last) = (or(first, all.start()), or(last, all.end()));
+    if first > last {
+        let message = format!("{last} is before the first, {first}");
+        return Err(Failure::invalid(field, message));
+    }
+    Ok(first..=last)
 }
 
 /// Bytes beside the tables: handles, and what alignment leaves between pieces.

@@ -4,12 +4,13 @@ use crate::call::{self, ErrorOut, control, enter, output, text_or_none};
 use crate::dataplane::PORTOLAN_NEVER;
 use crate::driver::duplicate;
 use crate::error::{Failure, portolan_error};
+use crate::limits;
 use crate::node::portolan_node;
 use crate::rejections::portolan_rejections;
 use crate::sized::{self, SizedStruct};
 use crate::status::portolan_status;
 use core::ffi::{c_char, c_int};
-use core::mem::MaybeUninit;
+use core::mem::{MaybeUninit, offset_of};
 use portolan::model::Rejection;
 use portolan::net::{Generation, Instant};
 use portolan::nft::{NftCommand, Options, Renderer, Table, TableError, TableOptions};
@@ -61,11 +62,19 @@ pub struct portolan_nft_options {
     pub replaces: *const *const c_char,
     /// How many names there are.
     pub replaces_count: usize,
+    /// The first of the source ports that masqueraded connections get; 0: 1024. Where portolan_worker_process()
+    /// masquerades to the same addresses, because one backend takes over from the other, each needs ports of its own
+    /// (portolan_limits): an answer tells by its port alone whose it is.
+    pub masquerade_port_first: u16,
+    /// The last of them; 0: 65,535.
+    pub masquerade_port_last: u16,
+    /// Zero.
+    pub reserved_end: u32,
 }
 
 // SAFETY: repr(C), integers and pointers without padding (ffi/tests/c/layout.c holds it).
 unsafe impl SizedStruct for portolan_nft_options {
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = offset_of!(Self, masquerade_port_first);
 }
 
 impl portolan_nft_options {
@@ -90,6 +99,11 @@ impl portolan_nft_options {
         }
         if self.affinity_clients != 0 {
             layout.affinity_clients = self.affinity_clients;
+        }
+        let ports = (self.masquerade_port_first, self.masquerade_port_last);
+        if ports != (0, 0) {
+            let ports = limits::source_ports(ports, "options.masquerade_port_last")?;
+            layout.masquerade_ports = Some(ports);
         }
         Ok(layout)
     }

@@ -314,7 +314,7 @@ AT(portolan_af_packet_options, up, 32);
 AT(portolan_af_packet_options, software_offload, 33);
 #endif
 
-SIZE(portolan_nft_options, 72);
+SIZE(portolan_nft_options, 80);
 AT(portolan_nft_options, struct_size, 0);
 AT(portolan_nft_options, affinity_clients, 4);
 AT(portolan_nft_options, table, 8);
@@ -329,6 +329,8 @@ AT(portolan_nft_options, nft_only, 53);
 AT(portolan_nft_options, owned, 54);
 AT(portolan_nft_options, replaces, 56);
 AT(portolan_nft_options, replaces_count, 64);
+AT(portolan_nft_options, masquerade_port_first, 72);
+AT(portolan_nft_options, masquerade_port_last, 74);
 
 SIZE(portolan_dns_config, 80);
 AT(portolan_dns_config, struct_size, 0);

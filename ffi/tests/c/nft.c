@@ -88,11 +88,13 @@ int main(void) {
         {.struct_size = sizeof wrong[0], .table = ""},
         {.struct_size = 4},
         {.struct_size = sizeof wrong[0], .socket = &closed},
+        {.struct_size = sizeof wrong[0], .masquerade_port_first = 40001, .masquerade_port_last = 40000},
     };
     EXPECT(INVALID, portolan_nft_open(&wrong[0], &nft, NULL));
     EXPECT(INVALID, portolan_nft_open(&wrong[1], &nft, NULL));
     EXPECT(SIZE, portolan_nft_open(&wrong[2], &nft, NULL));
     EXPECT(SYSTEM, portolan_nft_open(&wrong[3], &nft, NULL));
+    EXPECT(INVALID, portolan_nft_open(&wrong[4], &nft, NULL));
     EXPECT(NULL, portolan_nft_sync(NULL, node, 0, NULL));
     EXPECT(NULL, portolan_nft_poll(NULL, 0, NULL, NULL));
     EXPECT(NULL, portolan_nft_dump(NULL, NULL, 0, &needed));
