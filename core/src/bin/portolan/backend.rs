@@ -4,6 +4,7 @@
 use crate::CommandError;
 use crate::serving::Serving;
 use clap::{Args, ValueEnum};
+use core::ops::RangeInclusive;
 use portolan::driver::{self, Driver};
 use portolan::model::Rejection;
 use portolan::nft::{self, Table, TableOptions};
@@ -18,6 +19,13 @@ pub(crate) enum Backend {
     /// The kernel: tables of nftables
     Nftables,
 }
+
+/// Source ports of connections that the dataplane masquerades where the backend may change: below those that the host's
+/// own sockets get (32768 to 60999), which it does not know.
+pub(crate) const USERSPACE_PORTS: RangeInclusive<u16> = 1024..=32_767;
+
+/// Those of the kernel then. Both answer to the same addresses, so an answer tells by its port alone whose it is.
+const KERNEL_PORTS: RangeInclusive<u16> = 32_768..=65_535;
 
 /// Names and places of the kernel's tables.
 #[derive(Debug, Clone, Args)]
@@ -61,9 +69,12 @@ pub(crate) struct KernelArguments {
 }
 
 impl KernelArguments {
-    fn options(&self) -> TableOptions {
+    fn options(&self, may_change: bool) -> TableOptions {
         TableOptions {
-            layout: self.table.options(),
+            layout: nft::Options {
+                masquerade_ports: may_change.then_some(KERNEL_PORTS),
+                ..self.table.options()
+            },
             replaces: self.replace_tables.clone(),
             owned: self.own_tables,
             ..TableOptions::default()
@@ -75,6 +86,8 @@ impl KernelArguments {
 #[derive(Debug)]
 pub(crate) struct Movers {
     backend: Backend,
+    /// May it become the other one?
+    may_change: bool,
     kernel: KernelArguments,
     /// Of the TUN devices.
     drivers: Vec<Driver>,
@@ -85,9 +98,10 @@ pub(crate) struct Movers {
 
 impl Movers {
     /// Nothing moves yet.
-    pub(crate) fn new(backend: Backend, kernel: &KernelArguments) -> Self {
+    pub(crate) fn new(backend: Backend, may_change: bool, kernel: &KernelArguments) -> Self {
         Self {
             backend,
+            may_change,
             kernel: kernel.clone(),
             drivers: Vec::new(),
             table: None,
@@ -126,7 +140,9 @@ impl Movers {
             Backend::Nftables => {
                 let table = match &mut self.table {
                     Some(table) => table,
-                    None => self.table.insert(Table::open(self.kernel.options())?),
+                    None => self
+                        .table
+                        .insert(Table::open(self.kernel.options(self.may_change))?),
                 };
                 table.sync(serving.node(), driver::now())?;
                 info!(

@@ -1,7 +1,7 @@
 //! `portolan run`: serves the Services of a set of manifests on a device until it is told to stop.
 
 use crate::CommandError;
-use crate::backend::{Backend, KernelArguments, Movers};
+use crate::backend::{self, Backend, KernelArguments, Movers};
 use crate::control::{Asked, Request, Socket};
 use crate::device::DeviceArguments;
 use crate::dns::{DnsArguments, DnsServer};
@@ -91,6 +91,11 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
     };
     config.limits.workers = arguments.device.workers();
     settings.apply(&mut config);
+    // What the arguments name stays; the configuration's mode may be edited.
+    let may_change = arguments.backend.is_none() && settings.kube_proxy.is_some();
+    if may_change {
+        config.masquerade_ports = backend::USERSPACE_PORTS;
+    }
     let mut serving = Serving::new(settings.node.clone(), &config)?;
     let begun = serve::now();
     let (desired, difference) = Desired::open(arguments, &settings.node)?;
@@ -112,7 +117,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, CommandError> {
             }
         })?;
     let backend = wanted_backend(arguments, &settings);
-    let mut movers = Movers::new(backend, &arguments.kernel);
+    let mut movers = Movers::new(backend, may_change, &arguments.kernel);
     movers.begin(backend, &mut serving, |serving| {
         arguments.device.start(serving)
     })?;

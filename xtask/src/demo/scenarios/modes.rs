@@ -16,6 +16,7 @@ use crate::process;
 const BOTH: [&str; 2] = ["mode-1", "mode-2"];
 const HOST: Host<'static> = (4, &[("mode-1", 11), ("mode-2", 12)]);
 const DOOR: &str = "10.96.0.90:80";
+const DOOR_IPV6: &str = "[fd00:96::90]:80";
 
 const MANIFEST: &str = "
 apiVersion: v1
@@ -67,12 +68,13 @@ pub(super) fn show(stage: &mut Stage<'_>) -> Result<()> {
 
     switch(&config, "mode: nftables\n", node, true)?;
     show.say("edited to mode: nftables: new connections are the kernel's");
-    both_families(show, &edge)?;
+    from_both(show, &edge, [DOOR, DOOR_IPV6])?;
     let between = client::hold(&node.client, &url, 25, &log("held-between.log"))?;
 
     switch(&config, "mode: ipvs\nipvs: {scheduler: mh}\n", node, false)?;
     show.say("and to mode: ipvs, ipvs.scheduler: mh: in userspace again, by another scheduler");
-    both_families(show, &edge)?;
+    // First where the kernel has just ended a thousand: no answer may be taken for theirs.
+    from_both(show, &edge, [DOOR_IPV6, DOOR])?;
     let judged = scheduler_is(portolan, node, "mh")?;
     show.row(&node.place.name, "portolan explain", "", judged);
     show.say("the connections that were opened before and between");
@@ -128,10 +130,11 @@ fn in_turns(show: &mut Show, node: &Node) -> Result<()> {
     Ok(())
 }
 
-fn both_families(show: &mut Show, edge: &Edge) -> Result<()> {
-    for to in [DOOR, "[fd00:96::90]:80"] {
-        for place in [&edge.node.client, &edge.node.place] {
-            show.trial(&Trial::new(place, to, 60, Expected::AllOf(&BOTH)))?;
+/// A pod and the node ask, of whom the node is masqueraded: so often that the backends' source ports would meet.
+fn from_both(show: &mut Show, edge: &Edge, doors: [&str; 2]) -> Result<()> {
+    for to in doors {
+        for (place, requests) in [(&edge.node.client, 60), (&edge.node.place, 1_000)] {
+            show.trial(&Trial::new(place, to, requests, Expected::AllOf(&BOTH)))?;
         }
     }
     Ok(())
