@@ -5,8 +5,8 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -20,7 +20,7 @@ use crate::kernel::{
     HERE, THERE, TIMEOUT, await_own, in_namespace, ip, long_datagram_delivers, open, pattern,
     tcp_delivers_to,
 };
-use crate::services::Serving;
+use crate::services::{Serving, refuses};
 use crate::station::Station;
 
 const CLUSTER_IPS: [IpAddr; 2] = [
@@ -293,17 +293,8 @@ fn a_web_server_answers_curl_and_a_service_without_endpoints_refuses() {
             }
             serving.serve(Protocol::Tcp, SocketAddr::new(cluster_ip, 81), None);
             serving.serve(Protocol::Udp, SocketAddr::new(cluster_ip, 81), None);
-            wire.client.run(move || {
-                let nobody = SocketAddr::new(cluster_ip, 81);
-                let refused = TcpStream::connect_timeout(&nobody, TIMEOUT).expect_err("refused");
-                assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{nobody}");
-                let client = UdpSocket::bind((here, 0)).expect("a port");
-                client.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
-                client.connect(nobody).expect("an address");
-                client.send(&pattern(1400)).expect("it goes out");
-                let refused = client.recv(&mut [0; 16]).expect_err("refused");
-                assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{nobody}");
-            });
+            let nobody = SocketAddr::new(cluster_ip, 81);
+            wire.client.run(move || refuses(here, nobody));
         }
         let stats = serving.stop();
         assert_eq!((stats.replied, failures(&stats)), (4, 0), "{stats:?}");

@@ -4,7 +4,7 @@
 //! masquerading the kernel would see through it.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 
@@ -189,6 +189,24 @@ fn services_deliver_when_partial_checksums_are_completed_after_translation() {
     });
 }
 
+/// TCP and UDP from `here` learn at once that nobody serves `frontend`.
+pub(crate) fn refuses(here: IpAddr, frontend: SocketAddr) {
+    let connected = TcpStream::connect_timeout(&frontend, TIMEOUT).map(drop);
+    let client = UdpSocket::bind((here, 0)).expect("a port");
+    client.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+    client.connect(frontend).expect("an address");
+    client.send(&pattern(1400)).expect("it goes out");
+    let received = client.recv(&mut [0; 16]).map(drop);
+    for outcome in [connected, received] {
+        let kind = outcome.as_ref().map_err(io::Error::kind);
+        assert_eq!(
+            kind,
+            Err(ErrorKind::ConnectionRefused),
+            "{frontend}: {outcome:?}"
+        );
+    }
+}
+
 #[test]
 fn a_service_without_endpoints_refuses_at_once() {
     in_namespace("a_service_without_endpoints_refuses_at_once", || {
@@ -197,14 +215,7 @@ fn a_service_without_endpoints_refuses_at_once() {
             let frontend = SocketAddr::new(cluster_ip, 80);
             serving.serve(Protocol::Tcp, frontend, None);
             serving.serve(Protocol::Udp, frontend, None);
-            let refused = TcpStream::connect_timeout(&frontend, TIMEOUT).expect_err("refused");
-            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{frontend}");
-            let client = UdpSocket::bind((here, 0)).expect("a port");
-            client.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
-            client.connect(frontend).expect("an address");
-            client.send(&pattern(1400)).expect("it goes out");
-            let refused = client.recv(&mut [0; 16]).expect_err("refused");
-            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{frontend}");
+            refuses(here, frontend);
         }
         let stats = serving.stop();
         assert_eq!((stats.replied, stats.failed_writes), (4, 0), "{stats:?}");
