@@ -36,7 +36,8 @@ impl Sum for Count {
 pub(crate) enum Reader {
     /// The step is one check: it passes or fails as its exit status says.
     Whole,
-    /// Rust's test harness: `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
+    /// Rust's test harness with `--show-output`: `test result: ok. 3 passed; 0 failed; 1 ignored; ...`, less the tests
+    /// that passed because they said `SKIPPED`.
     Libtest,
     /// `go test -v`: `--- PASS: TestName`, subtests included.
     Go,
@@ -53,7 +54,13 @@ impl Reader {
                 passed: u32::from(succeeded),
                 ..Count::default()
             },
-            Self::Libtest => log.lines().filter_map(libtest_line).sum(),
+            Self::Libtest => {
+                let mut count: Count = log.lines().filter_map(libtest_line).sum();
+                let skipped = libtest_skipped(log);
+                count.passed = count.passed.saturating_sub(skipped);
+                count.skipped += skipped;
+                count
+            }
             Self::Go => log.lines().filter_map(go_line).sum(),
             Self::Totals => log.lines().filter_map(totals_line).sum(),
         };
@@ -68,6 +75,26 @@ impl Reader {
 fn libtest_line(line: &str) -> Option<Count> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     Some(numbered(counts, ';', "ignored"))
+}
+
+/// How many tests passed only because they cannot run here: the harness knows no other way to say so while one runs.
+fn libtest_skipped(log: &str) -> u32 {
+    let mut skipped = 0;
+    let mut among_successes = false;
+    let mut counts = false;
+    for line in log.lines() {
+        match line {
+            "successes:" => among_successes = true,
+            "failures:" => among_successes = false,
+            _ if line.starts_with("---- ") => counts = among_successes,
+            _ if counts && line.starts_with("SKIPPED") => {
+                skipped += 1;
+                counts = false;
+            }
+            _ => {}
+        }
+    }
+    skipped
 }
 
 fn totals_line(line: &str) -> Option<Count> {
@@ -139,6 +166,44 @@ test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out
             count,
             Count {
                 passed: 4,
+                failed: 1,
+                skipped: 1
+            }
+        );
+    }
+
+    #[test]
+    fn a_test_that_says_it_was_skipped_has_not_passed() {
+        let log = "\
+running 4 tests
+
+successes:
+
+---- a::b stdout ----
+SKIPPED a::b: no network namespace
+SKIPPED the rest of it, too
+
+---- c stdout ----
+nothing of that
+
+successes:
+    a::b
+    c
+
+failures:
+
+---- d stdout ----
+SKIPPED a part, and failed in another
+
+failures:
+    d
+
+test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out
+";
+        assert_eq!(
+            Reader::Libtest.count(log, false),
+            Count {
+                passed: 2,
                 failed: 1,
                 skipped: 1
             }

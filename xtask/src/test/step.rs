@@ -111,6 +111,12 @@ impl Step {
             count.failed,
             count.skipped,
         );
+        if count.skipped > 0 {
+            for line in text.lines().filter(|line| line.starts_with("SKIPPED")) {
+                println!("    {line}");
+            }
+            println!("    (why, for each: {})", log.display());
+        }
         if count.failed > 0 {
             show_end(&text, &log);
         }

@@ -92,7 +92,16 @@ fn workspace_lints() -> Step {
 }
 
 fn tests() -> Vec<Step> {
-    let every = ["--lib", "--bins", "--tests", "--examples", "--no-fail-fast"];
+    // What a test that passed has printed is shown, because a test that cannot run here says so there.
+    let every = [
+        "--lib",
+        "--bins",
+        "--tests",
+        "--examples",
+        "--no-fail-fast",
+        "--",
+        "--show-output",
+    ];
     let default = [&["test", "--package", "portolan"], &every[..]].concat();
     let all = [&["test", "--workspace", "--all-features"], &every[..]].concat();
     let documents = ["test", "--workspace", "--doc", "--all-features"];
